@@ -1,0 +1,58 @@
+# Two commands: `make demo` and `make test`. Each makes its own environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check lint types proto proto-current unit clean tools
+.DEFAULT_GOAL := demo
+
+.venv/run.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; choose one with: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "making .venv (about 30 s, once)"
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	@echo "adding the test tools to .venv (about 30 s, once)"
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+# Programs that some tests use and that pip cannot bring. Tests that miss one are skipped, and say so.
+tools: .venv/test.stamp
+	@sh tests/tools.sh
+
+## demo: one device, three hosts, real programs; fill, exhaust, recover, verify
+demo: .venv/run.stamp
+	@$(BIN)/cramctl demo $(ARGS)
+
+## test: everything that must hold
+test: check unit
+
+check: tools
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --verbose 2>/dev/null | tail -n 12; $(BIN)/lint-imports >/dev/null
+	@$(BIN)/buf lint
+	@$(MAKE) --no-print-directory proto-current
+
+unit: tools
+	@$(BIN)/pytest $(ARGS)
+
+## proto: generate the wire's code anew
+proto: .venv/test.stamp
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto \
+	    --grpc_python_out=proto --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto proto/cramwire/v1/*.proto
+
+proto-current: .venv/test.stamp
+	@mkdir -p .venv/generated
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=.venv/generated \
+	    --grpc_python_out=.venv/generated --mypy_out=quiet:.venv/generated --mypy_grpc_out=quiet:.venv/generated \
+	    proto/cramwire/v1/*.proto
+	@for made in .venv/generated/cramwire/v1/*; do cmp $$made proto/cramwire/v1/$${made##*/} \
+	    || { echo "generated code is not current: run make proto"; exit 1; }; done
+	@echo "generated code: current"
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""The host: its policy (pure) and the runner around it: `cram-agent`."""

@@ -1,0 +1,1 @@
+"""The experimenter's side: the only place that puts device and host together."""

@@ -1,0 +1,1 @@
+"""The device: pure. Time, randomness and bytes come in as arguments."""

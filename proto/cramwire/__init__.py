@@ -1,0 +1,1 @@
+"""The contract between device and host: protocol definitions and what is generated from them."""

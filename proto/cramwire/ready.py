@@ -1,0 +1,17 @@
+"""The file in which a daemon says, once it serves, where: so that port 0 can be asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_ready(path: Path, facts: dict[str, str | int]) -> None:
+    """Write the facts as JSON, all at once: a reader sees the whole file or none."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(facts) + "\n")
+    scratch.replace(path)

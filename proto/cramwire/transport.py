@@ -1,0 +1,57 @@
+"""How both ends of the wire are set up: malloc, message sizes, channel options.
+
+`tune_malloc` must run before grpc is imported, so this file imports neither grpc nor anything that
+does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+MESSAGE_BYTES: Final = 8 << 20
+"""Largest message that either end takes, bytes. 1024 pages and their addresses are 4.2 MB."""
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    # A device that was restarted should be found again within a second, not after two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    # Two devices on one port would each get half of the calls.
+    ("grpc.so_reuseport", 0),
+)
+
+# malloc.h of glibc.
+_M_TRIM_THRESHOLD: Final = -1
+_M_TOP_PAD: Final = -2
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def tune_malloc() -> bool:
+    """Tell glibc to keep large buffers instead of unmapping them after every message.
+
+    Page-sized batches live in buffers above the default mmap threshold, so every message would
+    fault in fresh, zeroed memory: measured, that costs two thirds of the read throughput.
+
+    Returns:
+        Whether the C library took the settings (musl, for one, has no `mallopt`).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return all(
+        mallopt(option, value) == 1
+        for option, value in (
+            (_M_MMAP_THRESHOLD, 1 << 30),
+            (_M_TRIM_THRESHOLD, 1 << 30),
+            (_M_TOP_PAD, 64 << 20),
+        )
+    )
