@@ -112,11 +112,14 @@ class WriteRefused(DeviceError):
         refused_dpa: int,
         device_ns: int,
         telemetry: Telemetry,
+        wall_ns: int = 0,
     ) -> None:
         super().__init__(message)
         self.accepted_pages = accepted_pages
         self.refused_dpa = refused_dpa
         self.device_ns = device_ns
+        self.wall_ns = wall_ns
+        """What the caller has to wait for in truth: only a latency fault asks for it."""
         self.telemetry = telemetry
 
 
@@ -134,9 +137,14 @@ class RegionLimit(WriteRefused):
 class Poisoned(DeviceError):
     """The bytes of these pages are lost."""
 
-    def __init__(self, message: str, *, dpas: tuple[int, ...]) -> None:
+    def __init__(
+        self, message: str, *, dpas: tuple[int, ...], device_ns: int = 0, wall_ns: int = 0
+    ) -> None:
         super().__init__(message)
         self.dpas = dpas
+        self.device_ns = device_ns
+        self.wall_ns = wall_ns
+        """What the caller has to wait for in truth: only a latency fault asks for it."""
 
 
 # -- the operator's side ----------------------------------------------------------------------
