@@ -1,0 +1,291 @@
+"""The host: the one door to the policy, and the only module of it that the runner needs.
+
+The runner is single-threaded: it makes every call from one loop, and drives each `Decision` to its
+end, performing one effect after the other, before it makes the next call. While it performs an
+effect it calls nothing here. `drive` in `cramagent.policy.testing` shows the loop.
+
+A decision may end early: if performing an effect raises, throw the exception into the decision (or
+close it). What it held is then put back, frames into the pool and device pages whose write may have
+happened into the TRIM buffer, and `check()` passes. No byte is lost by that except a tier's handles
+that were under way.
+
+`NodeStatus.GONE` as an outcome is `node_lost()` said by the device itself: the decision does it
+there and then, and goes on with what is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramagent.policy.ager import Ager
+from cramagent.policy.answers import Access, AccessKind, Backend, FreeAnswer, NodeReading, Place
+from cramagent.policy.audit import audit
+from cramagent.policy.balloon import Balloon
+from cramagent.policy.counters import HostCounters
+from cramagent.policy.cpu import Cpu
+from cramagent.policy.fault import FaultHandler
+from cramagent.policy.folio import PageKind
+from cramagent.policy.mm import Mm
+from cramagent.policy.reaper import Reaper
+from cramagent.policy.reclaim import Reclaim
+from cramagent.policy.snapshot import HostSnapshot
+from cramagent.policy.spaces import Spaces
+from cramagent.policy.states import State
+from cramagent.policy.trim import Trimmer
+from cramagent.policy.writeback import Shrinker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cramagent.policy.effects import Decision
+    from cramagent.policy.settings import PolicySettings
+
+__all__ = [
+    "Access",
+    "AccessKind",
+    "Backend",
+    "FreeAnswer",
+    "Host",
+    "HostCounters",
+    "HostSnapshot",
+    "NodeReading",
+    "PageKind",
+    "Place",
+]
+
+
+class Host:
+    """Address spaces, DRAM, one node and the tiers behind it. See the module for how to drive it.
+
+    Spaces are numbers; `vpn` is a virtual page number; `now_ns` is any monotonic clock in ns. A
+    space that nobody made, or that has exited, raises `NoSuchSpace`; other illegal calls raise
+    `IllegalTransition` or `ValueError`. They change nothing.
+    """
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.counters = HostCounters()
+        self._mm = mm = Mm(settings, self.counters)
+        self._spaces = Spaces(mm)
+        self._trimmer = Trimmer(mm)
+        self._reclaim = Reclaim(mm)
+        self._fault = FaultHandler(mm, self._reclaim)
+        self._cpu = Cpu(mm, self._fault, self._reclaim, self._spaces)
+        self._shrinker = Shrinker(mm)
+        self._reaper = Reaper(mm)
+        self._ager = Ager(mm)
+        self._balloon = Balloon(mm, self._shrinker)
+
+    # -- address spaces ----------------------------------------------------------------------------
+
+    def create_space(self, kind: PageKind = PageKind.ANON) -> int:
+        """An empty address space. Only ANON pages are swap-eligible; others never leave DRAM."""
+        return self._spaces.create(kind)
+
+    def fork(self, space: int) -> int:
+        """A child with the parent's pages: pure page-table work, no byte moves.
+
+        DRAM frames become shared copy-on-write, vswap entries get one more user, and a writable
+        device page is made R/O in both.
+        """
+        return self._spaces.fork(space)
+
+    def share(self, space: int, vpn: int, other_space: int, other_vpn: int) -> None:
+        """Map one page in a second place as MAP_SHARED: both see each other's stores.
+
+        Raises:
+            ValueError: the other place is mapped, the page is shared copy-on-write, or the two
+                spaces differ in kind.
+        """
+        self._spaces.share(space, vpn, other_space, other_vpn)
+
+    def exit_space(self, space: int, *, noticed: bool) -> Decision[None]:
+        """Free every page of a space, and the space. See `free` for `noticed`."""
+        return self._spaces.exit(space, noticed=noticed)
+
+    def killed(self, space: int) -> bool:
+        """Whether a bus error has killed this space: it has no pages; accesses are bus errors; exit it."""
+        return self._mm.spaces[space].killed
+
+    def free(self, space: int, vpn: int, *, noticed: bool) -> Decision[FreeAnswer]:
+        """Give one page up.
+
+        Unnoticed (a user of an entry that goes without the host being told), the last user leaves a
+        zombie for the reaper. Pages without an entry (DRAM, writable) are always noticed.
+        """
+        return self._spaces.free(space, vpn, noticed=noticed)
+
+    # -- accesses ----------------------------------------------------------------------------------
+
+    def access(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Access | None:
+        """The fast path: what the page tables say. None: the access must `fault`."""
+        mm = self._mm
+        mm.now_ns = now_ns
+        pte = mm.spaces[space].ptes.get(vpn)
+        if pte is None:
+            return None
+        folio = pte.folio
+        state = pte.state
+        if state is State.DRAM:
+            if write and len(folio.mappers) > 1 and not folio.shared:
+                return None
+        elif state is State.RO:
+            if write:
+                return None
+            if not mm.node.reachable:
+                return mm.stalled()
+        elif state is State.RW:
+            if not mm.node.reachable:
+                return mm.stalled()
+            if write:
+                mm.writable.stored(folio, now_ns)
+        else:
+            return None
+        folio.referenced = True
+        return folio.access
+
+    def fault(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:
+        """The fault handler: zero fill, R/O mapping, mkwrite, promotion, swap-in, copy on write, bus error.
+
+        Afterwards `access` answers the same until something else happens, except for the failures.
+        """
+        return self._fault.handle(space, vpn, write=write, now_ns=now_ns)
+
+    def load(
+        self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
+    ) -> Decision[list[Access]]:
+        """CPU loads of whole pages into the runner's scratch frames: `frames[i]` is for `pages[i]`.
+
+        All that lie on the device are one `NodeLoad`. A page that moved since it was accessed is
+        faulted in again; if it is in DRAM now, it is copied to its scratch frame. Answers DRAM and
+        NODE mean that the scratch frame holds the bytes; STALLED, BUS_ERROR (poison found on the way
+        too) and OUT_OF_MEMORY that it does not.
+        """
+        return self._cpu.load(pages, frames, now_ns)
+
+    def store(
+        self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
+    ) -> Decision[list[Access]]:
+        """CPU stores of whole pages, bytes in the runner's scratch frames.
+
+        All that are mapped writable on the device are one `NodeWrite`; a page that moved since is
+        faulted again, and if it is in DRAM now, its frame is overwritten. Where the device cannot
+        take a page: `kill` answers BUS_ERROR for it and every later page of its space, `rescue`
+        answers DRAM with the bytes applied there. Later pages go on. STALLED: the store may have
+        reached the device or not; store the same bytes again before the page is read.
+        """
+        return self._cpu.store(pages, frames, now_ns)
+
+    def peek(self, space: int, vpn: int) -> Place:
+        """Where a page's bytes are now. Touches nothing."""
+        pte = self._mm.spaces[space].ptes.get(vpn)
+        return Place(Backend.NONE) if pte is None else pte.folio.place()
+
+    def state(self, space: int, vpn: int) -> State:
+        """The state of one mapper's page. Touches nothing."""
+        pte = self._mm.spaces[space].ptes.get(vpn)
+        return State.NONE if pte is None else pte.state
+
+    def mapped(self, space: int) -> Iterable[int]:
+        """The vpns that are not NONE, as they are now."""
+        return tuple(self._mm.spaces[space].ptes)
+
+    # -- the node ----------------------------------------------------------------------------------
+
+    def node_attached(self, logical_bytes: int) -> None:
+        """A session began: an empty region of so many bytes of DPA, open until a reading says otherwise.
+
+        Raises:
+            ValueError: a node is attached already, or the size is not a positive multiple of 4096.
+        """
+        self._mm.node_attached(logical_bytes)
+
+    def node_lost(self) -> int:
+        """The session is over: every page on the device is LOST. Answers how many; again: 0."""
+        return self._mm.node_lost()
+
+    def node_unreachable(self) -> None:
+        """The link is down: the node is closed, accesses to its pages stall."""
+        self._mm.node.reachable = False
+
+    def node_reachable(self) -> None:
+        """The link is up again, and the session still holds."""
+        self._mm.node.reachable = self._mm.node.attached
+
+    def reading(self, reading: NodeReading, now_ns: int) -> None:
+        """Telemetry, or an event that carries it. Without a node attached it says nothing."""
+        self._mm.now_ns = now_ns
+        if self._mm.reading(reading):
+            self._balloon.retarget(reading)
+
+    def poison_found(self, dpas: Iterable[int]) -> None:
+        """An event told that these device pages (DPAs in bytes) lost their bytes: so did their mappers."""
+        self._mm.poison_found(dpas)
+
+    def resized(self, logical_bytes: int) -> None:
+        """The region's DPA space has another size now.
+
+        Raises:
+            ValueError: no node is attached, the size is not a positive multiple of 4096, or a page
+                past the new end holds data (the device never cuts those off).
+        """
+        self._mm.node_resized(logical_bytes)
+
+    # -- daemons -----------------------------------------------------------------------------------
+
+    def kswapd(self, now_ns: int) -> Decision[None]:
+        """Below the low watermark of free DRAM: demote or swap out cold pages until the high one."""
+        return self._reclaim.kswapd(now_ns)
+
+    def reaper(self, now_ns: int) -> Decision[None]:
+        """Look at the next batch of vswap entries and free the zombies among them."""
+        return self._reaper.scan(now_ns)
+
+    def ager(self, now_ns: int) -> Decision[None]:
+        """Make writable mappings R/O again that are aged, or that pressure takes from the budget."""
+        return self._ager.scan(now_ns)
+
+    def writeback(self, now_ns: int) -> Decision[None]:
+        """While pressure keeps the node closed: move its coldest pages to the next tier, a batch a call."""
+        return self._shrinker.writeback(now_ns)
+
+    def trimmer(self, now_ns: int, *, force: bool = False) -> Decision[None]:
+        """TRIM freed device pages when it is due; `force`: all of them, now."""
+        return self._trimmer.trim(now_ns, force=force)
+
+    def balloon(self, now_ns: int) -> Decision[None]:
+        """One step of the balloon towards its target."""
+        return self._balloon.step(now_ns)
+
+    def background(self, now_ns: int) -> Decision[None]:
+        """One turn of every daemon, in this order.
+
+        ager (so that writeback finds no writable pages), writeback, reaper, balloon (they free
+        device pages), trimmer (makes them usable), kswapd (uses them).
+        """
+        yield from self._ager.scan(now_ns)
+        yield from self._shrinker.writeback(now_ns)
+        yield from self._reaper.scan(now_ns)
+        yield from self._balloon.step(now_ns)
+        yield from self._trimmer.trim(now_ns, force=False)
+        yield from self._reclaim.kswapd(now_ns)
+
+    def writeback_all(self, now_ns: int) -> Decision[int]:
+        """Empty the node: every page that a tier has room for. Answers how many moved; then TRIMs all."""
+        self._ager.reprotect_all(now_ns)
+        moved = yield from self._shrinker.drain(now_ns)
+        yield from self._trimmer.trim(now_ns, force=True)
+        return moved
+
+    # -- looking in --------------------------------------------------------------------------------
+
+    def snapshot(self) -> HostSnapshot:
+        """The gauges now. One look at each vswap entry if there are zombies, else no scan."""
+        return self._mm.snapshot()
+
+    def check(self) -> None:
+        """Audit everything: page tables, rmap, frames, device pages, entries, budget.
+
+        Raises:
+            AssertionError: what is wrong.
+        """
+        audit(self._mm)

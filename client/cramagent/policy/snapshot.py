@@ -1,0 +1,55 @@
+"""What the host looks like at one moment, for metrics and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cramagent.policy.effects import Tier
+    from cramagent.policy.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """Gauges. Sizes in pages of 4096 bytes unless the name says otherwise."""
+
+    pages: Mapping[State, int]
+    """Mapped pages by state, one per mapper; NONE is left out (it has no end)."""
+    spaces: int
+    """Address spaces that live."""
+    entries: int
+    """vswap entries, zombies included."""
+    zombies: int
+    """vswap entries whose last user is gone."""
+    oldest_zombie_ns: int
+    """How long the oldest zombie has waited for the reaper; 0 without one."""
+    writable: int
+    """Device pages mapped writable: writable_cnt, never above the budget."""
+    budget: int
+    """The writable budget as set."""
+    writable_ceiling: int
+    """What of the budget holds now: all of it while the node is open, less by pressure while closed."""
+    pressure: int
+    """0..1000."""
+    attached: bool
+    reachable: bool
+    open: bool
+    """The node takes new demotions."""
+    node_pages: int
+    """Size of the region."""
+    node_used: int
+    """Device pages that hold a folio (zombies included)."""
+    node_free: int
+    """Device pages that may be allocated at once."""
+    trim_waiting: int
+    """Freed device pages that wait for TRIM."""
+    balloon_target: int
+    balloon_size: int
+    dram_frames: int
+    """Frames that address spaces may use (bounce frames are apart)."""
+    dram_used: int
+    swap_used: Mapping[Tier, int]
+    """Pages in each tier behind the node."""
