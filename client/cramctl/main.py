@@ -1,0 +1,60 @@
+"""The command line of `cramctl`. Each command's module is loaded when it is asked for, so it starts fast."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "status": ("cramctl.observe:status", "Show the device, its regions and its armed faults."),
+    "events": ("cramctl.observe:events", "Print the device's events as they happen."),
+    "inject": ("cramctl.inject:inject", "Inject a fault into a live device."),
+    "clear": ("cramctl.inject:clear", "Clear a fault, or all of them."),
+    "faults": ("cramctl.inject:faults", "List the faults that are armed."),
+    "demo": ("cramlab.demo.command:demo", "One device, three hosts, real programs: fill, exhaust, recover."),
+    "bench": ("cramlab.bench.command:bench", "Measure the device against plain zstandard."),
+}
+"""Name -> where its click command is (module:attribute), and its line in the list of commands."""
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and line, and imports one only when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command), command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cramulator")
+def main() -> None:
+    r"""Operate a compressed memory device (cxldevd), and try it out.
+
+    Exit codes: 0 done, 1 refused or not reachable, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      cramctl status
+      cramctl inject exhaustion --share 0.5
+      cramctl events
+    """
+
+
+if __name__ == "__main__":
+    main()

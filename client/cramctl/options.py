@@ -1,0 +1,98 @@
+"""What the command line's values are made of: sizes, times, ratios; and the options that recur."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cramwire.units import parse_bytes, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _ParamType = click.ParamType[int]
+else:
+    # Generic from click 8.5 on only.
+    _ParamType = click.ParamType
+
+DEFAULT_OPERATOR: Final = "127.0.0.1:7701"
+PAGE_BYTES: Final = 4096
+
+
+class _Parsed(_ParamType):
+    """A value that a function of `cramwire.units` reads; what it says is the error."""
+
+    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _parse_dpa(text: str) -> int:
+    """`0x1000` or `4096` -> bytes, a whole page's address below 2^64."""
+    try:
+        dpa = int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address: write 0x1000 or 4096") from None
+    if not 0 <= dpa < 1 << 64 or dpa % PAGE_BYTES:
+        raise ValueError(f"{text!r} is not the address of a page: a multiple of 4096 below 2^64")
+    return dpa
+
+
+def _parse_milli(text: str) -> int:
+    """`1.25` -> 1250 per mille."""
+    try:
+        return round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+SIZE: Final = _Parsed("size", parse_bytes)
+DURATION: Final = _Parsed("time", parse_duration)
+DPA: Final = _Parsed("dpa", _parse_dpa)
+MILLI: Final = _Parsed("number", _parse_milli)
+
+
+def operator_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--operator ADDR` of every command that talks to a device."""
+    return click.option(
+        "--operator",
+        "address",
+        metavar="ADDR",
+        envvar="CRAMCTL_OPERATOR",
+        default=DEFAULT_OPERATOR,
+        show_default=True,
+        show_envvar=True,
+        help="Operator's listener of cxldevd: HOST:PORT or unix:PATH.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json` of commands whose answer is a line for people otherwise."""
+    return click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")(command)
+
+
+def form_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json/--table` of commands that list: JSON is native, a table is for terminals."""
+    return click.option(
+        "--json/--table",
+        "as_json",
+        default=None,
+        help="Form of the answer. Default: a table on a terminal, JSON elsewhere.",
+    )(command)
+
+
+def wants_json(as_json: bool | None) -> bool:
+    """What was asked for, or what fits where the answer goes."""
+    if as_json is not None:
+        return as_json
+    return not sys.stdout.isatty()

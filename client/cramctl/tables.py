@@ -1,0 +1,142 @@
+"""The same for people: tables and lines. Fed with the dicts of `cramctl.describe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from cramwire.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+_LEVEL_STYLES = {
+    "above_high": "green",
+    "high": "green",
+    "medium": "yellow",
+    "low": "red",
+    "critical": "bold red",
+}
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """The device, its regions, its armed faults."""
+    Console().print(status_view(status))
+
+
+def print_faults(faults: Sequence[dict[str, Any]]) -> None:
+    """The armed faults, or a line that says that there are none."""
+    Console().print(_faults(faults) if faults else "no fault is armed")
+
+
+def status_view(status: dict[str, Any]) -> RenderableType:
+    """What `print_status` prints."""
+    parts: list[RenderableType] = [_device(status)]
+    parts.append(_regions(status["regions"]) if status["regions"] else Text("no host is attached"))
+    if status["faults"]:
+        parts.append(_faults(status["faults"]))
+    return Group(*parts)
+
+
+def ratio(milli: int) -> str:
+    """`2.95:1`, or `-` while nothing is stored."""
+    return f"{milli / 1000:.2f}:1" if milli else "-"
+
+
+def _device(status: dict[str, Any]) -> Table:
+    media, counters = status["media"], status["counters"]
+    level = status["watermark"]
+    state = Text(level.replace("_", " "), style=_LEVEL_STYLES.get(level, ""))
+    if status["no_more_writes"]:
+        state.append("  NO MORE WRITES", style="bold red")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    rows: tuple[tuple[str, str | Text], ...] = (
+        ("device", f"{status['memdev']} {status['version']}, generation {status['generation']}"),
+        (
+            "capacity",
+            (
+                f"{format_bytes(status['physical_size'])} of media, sold as "
+                f"{format_bytes(status['logical_size'])} (zratio {ratio(status['zratio_milli'])})"
+            ),
+        ),
+        (
+            "media used",
+            (
+                f"{format_bytes(media['used_size'])}, free {format_bytes(media['free_size'])}, "
+                f"peak {format_bytes(media['peak_used_size'])}"
+            ),
+        ),
+        (
+            "",
+            (
+                f"sectors {format_bytes(media['sectors_size'])}, "
+                f"metadata {format_bytes(media['metadata_size'])}, "
+                f"staged {format_bytes(media['staged_size'])}, "
+                f"held by faults {format_bytes(media['reserved_size'])}"
+            ),
+        ),
+        ("watermark", state),
+        ("stored", f"{status['stored_pages']:,} pages at {ratio(status['ratio_milli'])}"),
+        (
+            "so far",
+            (
+                f"{counters['written_pages']:,} pages written, {counters['read_pages']:,} read, "
+                f"{counters['trimmed_pages']:,} trimmed, {counters['refused_pages']:,} refused; "
+                f"no more writes {counters['no_more_writes']:,} times"
+            ),
+        ),
+        ("", f"capacity identity checked {counters['capacity_identity_checks']:,} times"),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _regions(regions: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("region")
+    for heading in (
+        "size",
+        "media",
+        "guaranteed",
+        "limit",
+        "pages",
+        "ratio",
+        "in TRIM",
+        "poisoned",
+        "lease left",
+    ):
+        table.add_column(heading, justify="right")
+    for region in regions:
+        table.add_row(
+            region["region"],
+            format_bytes(region["size"]),
+            format_bytes(region["used_size"]),
+            format_bytes(region["guaranteed_size"]),
+            format_bytes(region["limit_size"]),
+            f"{region['stored_pages']:,}",
+            ratio(region["ratio_milli"]),
+            f"{region['trim_queued_pages']:,}",
+            f"{region['poisoned_pages']:,}",
+            format_duration(region["lease_remaining_ns"]),
+        )
+    return table
+
+
+def _faults(faults: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("fault", "kind", "armed with", "since"):
+        table.add_column(heading)
+    table.add_column("fired", justify="right")
+    plain = {"fault", "kind", "armed_at", "fired"}
+    for fault in faults:
+        settings = ", ".join(f"{key}={value}" for key, value in fault.items() if key not in plain)
+        table.add_row(fault["fault"], fault["kind"], settings, fault["armed_at"], f"{fault['fired']:,}")
+    return table
