@@ -1,0 +1,1 @@
+"""Real programs whose memory the demo's agents shadow, run as `python -m cramlab.programs.NAME`."""

@@ -1,0 +1,83 @@
+"""`cramctl inject` and `cramctl clear`: each command's fault on the wire, its answer, and refusals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cramwire.v1 import operator_pb2 as pb
+
+if TYPE_CHECKING:
+    from ctl_helpers import Ctl, FakeDevice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ("exhaustion --bytes 48MiB", pb.Fault(exhaustion=pb.ExhaustionFault(bytes=48 << 20))),
+        ("exhaustion --share 0.5", pb.Fault(exhaustion=pb.ExhaustionFault(share_milli=500))),
+        (
+            "poison --host a --dpa 0x1000 --dpa 8192",
+            pb.Fault(poison=pb.PoisonFault(host="a", dpas=[4096, 8192])),
+        ),
+        (
+            "poison --host a --random 8 --seed 7",
+            pb.Fault(poison=pb.PoisonFault(host="a", random_pages=8, seed=7)),
+        ),
+        ("ratio-collapse --ratio 1.2", pb.Fault(ratio_collapse=pb.RatioCollapseFault(ratio_milli=1200))),
+        (
+            "latency --device 1us --wall 1ms",
+            pb.Fault(latency=pb.LatencyFault(device_ns=1_000, wall_ns=1_000_000)),
+        ),
+        ("reset", pb.Fault(reset=pb.ResetFault())),
+    ],
+)
+def test_each_fault_goes_over_the_wire_as_it_was_meant(
+    ctl: Ctl, device: FakeDevice, arguments: str, fault: pb.Fault
+) -> None:
+    """Units are turned into the wire's; what was not given is not set."""
+    result = ctl("inject", *arguments.split())
+    assert result.exit_code == 0, result.output
+    assert device.injected == [fault]
+
+
+def test_the_answer_for_people_names_what_to_clear(ctl: Ctl) -> None:
+    """One line with the id."""
+    result = ctl("inject", "exhaustion", "--share", "0.5")
+    assert result.stdout == "exhaustion armed as f1, 48.0 MiB of media free\n"
+
+
+def test_poison_tells_the_pages(ctl: Ctl) -> None:
+    """Random ones are known from the answer only."""
+    result = ctl("inject", "poison", "--host", "host-a", "--random", "2")
+    assert result.stdout == "2 pages of host-a poisoned: 0x0, 0x1000\n"
+
+
+def test_the_answer_as_json(ctl: Ctl) -> None:
+    """For scripts: the id, or null where nothing stays armed."""
+    assert ctl.json("inject", "latency", "--wall", "1ms", "--json")["fault"] == "f1"
+    assert ctl.json("inject", "poison", "--host", "a", "--random", "2", "--json") == {
+        "fault": None,
+        "kind": "poison",
+        "dpas": [0, 4096],
+        "generation": "00c0ffee00c0ffee",
+        "media_free_size": 48 << 20,
+        "no_more_writes": False,
+    }
+
+
+def test_clearing_one_and_all(ctl: Ctl, device: FakeDevice) -> None:
+    """All is the wire's empty id."""
+    assert ctl("clear", "f1").stdout == "1 fault cleared, 48.0 MiB of media free\n"
+    assert ctl.json("clear", "--all", "--json") == {"cleared": 1, "media_free_size": 48 << 20}
+    assert device.cleared == ["f1", ""]
+
+
+@pytest.mark.parametrize("command", ["inject poison --host host-z --random 1", "clear f9"])
+def test_a_refusal_is_the_devices_own_words_on_one_line(ctl: Ctl, device: FakeDevice, command: str) -> None:
+    """Reason and message, exit code 1."""
+    device.refusal = "UNKNOWN_HOST"
+    result = ctl(*command.split())
+    assert result.exit_code == 1
+    assert result.stderr == "Error: UNKNOWN_HOST: no region of host-z exists: attached are host-a\n"
