@@ -22,7 +22,9 @@ class HostCounters:
     mkwrite_denied_mappers: int = _counts("Write faults promoted because the folio has several mappers.")
     mkwrite_denied_closed: int = _counts("Write faults promoted because the node was closed.")
     promotions: int = _counts("Device pages copied to DRAM and given back.")
-    promotions_copied: int = _counts("Device pages copied to DRAM for a writer alone; other mappers keep them.")
+    promotions_copied: int = _counts(
+        "Device pages copied to DRAM for a writer alone; other mappers keep them."
+    )
     swap_ins: int = _counts("Pages loaded from a tier behind the node.")
     cow_copies: int = _counts("DRAM frames shared after a fork that were copied for the writer.")
     direct_reclaims: int = _counts("Faults that found no free frame and had to reclaim by themselves.")
@@ -58,7 +60,9 @@ class HostCounters:
     # -- writable budget ---------------------------------------------------------------------------
     reprotects_aged: int = _counts("Writable mappings made R/O because nothing was stored for long.")
     reprotects_pressure: int = _counts("Writable mappings made R/O because pressure cut the budget.")
-    reprotects_shared: int = _counts("Writable mappings made R/O because another space came to share the page.")
+    reprotects_shared: int = _counts(
+        "Writable mappings made R/O because another space came to share the page."
+    )
     fork_protects: int = _counts("Writable mappings made R/O by a fork.")
     # -- writeback ---------------------------------------------------------------------------------
     writebacks: int = _counts("Device pages moved to a tier behind the node, for any reason.")

@@ -28,7 +28,7 @@ from cramagent.policy.folio import PageKind
 from cramagent.policy.mm import Mm
 from cramagent.policy.reaper import Reaper
 from cramagent.policy.reclaim import Reclaim
-from cramagent.policy.snapshot import HostSnapshot
+from cramagent.policy.snapshot import HostSnapshot, take_snapshot
 from cramagent.policy.spaces import Spaces
 from cramagent.policy.states import State
 from cramagent.policy.trim import Trimmer
@@ -219,7 +219,7 @@ class Host:
 
     def poison_found(self, dpas: Iterable[int]) -> None:
         """An event told that these device pages (DPAs in bytes) lost their bytes: so did their mappers."""
-        self._mm.poison_found(dpas)
+        self._mm.poison_told(dpas)
 
     def resized(self, logical_bytes: int) -> None:
         """The region's DPA space has another size now.
@@ -270,17 +270,22 @@ class Host:
         yield from self._reclaim.kswapd(now_ns)
 
     def writeback_all(self, now_ns: int) -> Decision[int]:
-        """Empty the node: every page that a tier has room for. Answers how many moved; then TRIMs all."""
+        """Empty the node: every page that a tier has room for, TRIM included. Answers how many moved."""
         self._ager.reprotect_all(now_ns)
-        moved = yield from self._shrinker.drain(now_ns)
-        yield from self._trimmer.trim(now_ns, force=True)
+        moved = 0
+        while left := len(self._mm.node.placed):
+            # Zombies that found the TRIM buffer full are met again after the TRIM.
+            moved += yield from self._shrinker.drain(now_ns)
+            yield from self._trimmer.trim(now_ns, force=True)
+            if len(self._mm.node.placed) == left:
+                break
         return moved
 
     # -- looking in --------------------------------------------------------------------------------
 
     def snapshot(self) -> HostSnapshot:
         """The gauges now. One look at each vswap entry if there are zombies, else no scan."""
-        return self._mm.snapshot()
+        return take_snapshot(self._mm)
 
     def check(self) -> None:
         """Audit everything: page tables, rmap, frames, device pages, entries, budget.

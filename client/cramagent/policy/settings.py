@@ -90,6 +90,11 @@ class PolicySettings:
     trim_buffer_pages: int = 16_384
     """Freed device pages that may wait for TRIM; beyond it a free answers `buffer full`."""
     ranges_per_trim: int = 127
+    trim_interval_ns: int = 1_000 * NS_PER_MS
+    """Freed device pages wait at most so long for TRIM while the node is open (as the kernel's flush
+    buffers are swapped), unless half of the buffer fills or no device page is free."""
+    writeback_pause_ns: int = 50 * NS_PER_MS
+    """Between two batches of writeback without a new reading: the device may have recovered meanwhile."""
     writable_age_ns: int = 2_000 * NS_PER_MS
     """A writable mapping not stored to for so long is made R/O again."""
     balloon_step_bytes: int = 8 << 20
@@ -97,6 +102,11 @@ class PolicySettings:
     """The ratio must recover by this share above what asked for the balloon before it deflates."""
     balloon_min_pages: int = 256
     """Stored pages under which the observed ratio says nothing."""
+
+    @property
+    def bounce_pages(self) -> int:
+        """Frames kept out of the address spaces' DRAM: writeback moves pages to the tiers through them."""
+        return min(64, self.dram_pages // 16)
 
     def __post_init__(self) -> None:
         checks = (
@@ -117,6 +127,8 @@ class PolicySettings:
             (self.reap_batch_pages >= 1, "a reaper's pass looks at at least one entry"),
             (self.trim_buffer_pages >= 1, "the TRIM buffer holds at least one page"),
             (self.ranges_per_trim >= 1, "a TRIM holds at least one range"),
+            (self.trim_interval_ns >= 0, "the TRIM interval cannot be negative"),
+            (self.writeback_pause_ns >= 0, "the pause of writeback cannot be negative"),
             (self.writable_age_ns > 0, "the age of writable mappings is above 0"),
             (self.balloon_step_bytes >= PAGE_BYTES, "the balloon's step is at least one page"),
             (self.balloon_deflate_milli >= 0, "the balloon's hysteresis cannot be negative"),

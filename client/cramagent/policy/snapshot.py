@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cramagent.policy.states import State
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cramagent.policy.effects import Tier
-    from cramagent.policy.states import State
+    from cramagent.policy.mm import Mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,35 @@ class HostSnapshot:
     dram_used: int
     swap_used: Mapping[Tier, int]
     """Pages in each tier behind the node."""
+
+
+def take_snapshot(mm: Mm) -> HostSnapshot:
+    """The gauges of `mm` now. Looks at each vswap entry only if there are zombies."""
+    oldest = 0
+    if mm.vswap.zombies:
+        born = min(entry.zombie_since_ns for entry in mm.vswap if not entry.users)
+        oldest = max(0, mm.now_ns - born)
+    node = mm.node
+    return HostSnapshot(
+        pages={state: mm.pages_in_state[state] for state in State if state is not State.NONE},
+        spaces=sum(not space.killed for space in mm.spaces.values()),
+        entries=len(mm.vswap),
+        zombies=mm.vswap.zombies,
+        oldest_zombie_ns=oldest,
+        writable=len(mm.writable),
+        budget=mm.settings.budget_pages,
+        writable_ceiling=mm.writable.ceiling,
+        pressure=mm.gate.pressure,
+        attached=node.attached,
+        reachable=node.reachable,
+        open=mm.node_open,
+        node_pages=node.size,
+        node_used=len(node.placed),
+        node_free=node.free,
+        trim_waiting=len(mm.trim),
+        balloon_target=mm.balloon_target,
+        balloon_size=len(node.ballooned),
+        dram_frames=mm.frames.count,
+        dram_used=mm.frames.count - mm.frames.free,
+        swap_used=dict(mm.tier_used),
+    )

@@ -1,0 +1,129 @@
+"""The audit: every invariant of the shared state, checked whole. For tests and for a paranoid runner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cramagent.policy.answers import Backend
+from cramagent.policy.effects import Tier
+from cramagent.policy.settings import PAGE_BYTES
+from cramagent.policy.states import MEANING, State
+
+if TYPE_CHECKING:
+    from cramagent.policy.folio import Folio
+    from cramagent.policy.mm import Mm
+
+_STATES_OF = {
+    Backend.DRAM: {State.DRAM},
+    Backend.NODE: {State.ENTRY, State.RO, State.RW},
+    Backend.ZSWAP: {State.SWAPPED},
+    Backend.SWAPFILE: {State.SWAPPED},
+    Backend.LOST: {State.LOST},
+}
+
+
+def audit(mm: Mm) -> None:
+    """Check everything.
+
+    Raises:
+        AssertionError: what is wrong.
+    """
+    folios = _audit_page_tables(mm)
+    _audit_entries(mm, folios)
+    _audit_frames(mm, folios)
+    _audit_node(mm, folios)
+    _audit_tiers(mm)
+
+
+def _audit_page_tables(mm: Mm) -> set[Folio]:
+    """Page tables and reverse maps agree; every mapper's state fits its folio. Answers the mapped folios."""
+    states: Counter[State] = Counter()
+    mapped: Counter[Folio] = Counter()
+    for number, space in mm.spaces.items():
+        assert space.number == number, f"space {space.number} is listed as {number}"
+        assert not (space.killed and space.ptes), f"killed space {number} has pages"
+        for vpn, pte in space.ptes.items():
+            assert pte.space is space, f"{pte} is in the table of space {number}"
+            assert pte.vpn == vpn, f"{pte} is listed as vpn {vpn}"
+            folio = pte.folio
+            assert folio.mappers.count(pte) == 1, f"{pte} is not once in the rmap of {folio}"
+            assert pte.state in _STATES_OF[folio.backend], f"{pte} does not fit {folio}"
+            assert folio.kind is space.kind, f"{folio} is {folio.kind.value}, {pte} is {space.kind.value}"
+            states[pte.state] += 1
+            mapped[folio] += 1
+    for folio, mappers in mapped.items():
+        assert len(folio.mappers) == mappers, f"{folio} has mappers that no page table has"
+        assert not folio.in_flight, f"{folio} is in flight between decisions"
+        writable = [pte for pte in folio.mappers if pte.state is State.RW]
+        assert not writable or mappers == 1, f"{folio} is writable and shared"
+        assert bool(writable) == (folio in mm.writable), f"{folio}: the budget and the PTE differ"
+        needs_entry = MEANING[folio.mappers[0].state].entry
+        assert needs_entry == (folio.entry is not None), f"{folio}: an entry too many or too few"
+    for state in State:
+        if state is not State.NONE:
+            counted = mm.pages_in_state[state]
+            assert counted == states[state], f"{state.name}: {counted} counted, {states[state]} mapped"
+    assert len(mm.writable) == states[State.RW], "writable_cnt is not the number of RW pages"
+    assert len(mm.writable) <= mm.settings.budget_pages, "the writable budget is exceeded"
+    return set(mapped)
+
+
+def _audit_entries(mm: Mm, mapped: set[Folio]) -> None:
+    """Every entry stands for a folio that knows it; zombies are counted."""
+    zombies = 0
+    for entry in mm.vswap:
+        assert entry.folio.entry is entry, f"entry {entry.slot} and {entry.folio} differ"
+        if entry.users:
+            assert entry.folio in mapped, f"entry {entry.slot} is used by {entry.folio}, which nobody maps"
+        else:
+            zombies += 1
+            assert entry.folio.backend is not Backend.DRAM, f"zombie {entry.slot} is in DRAM"
+    assert zombies == mm.vswap.zombies, f"{zombies} zombies, {mm.vswap.zombies} counted"
+
+
+def _audit_frames(mm: Mm, mapped: set[Folio]) -> None:
+    """Every frame is free or holds the one folio that says so."""
+    frames = mm.frames
+    held = {frame: folio for frame, folio in enumerate(frames.table) if folio is not None}
+    for frame, folio in held.items():
+        assert folio.backend is Backend.DRAM, f"frame {frame} holds {folio}"
+        assert folio.handle == frame, f"frame {frame} holds {folio}"
+        assert folio in mapped, f"frame {frame} holds {folio}, which nobody maps"
+    in_dram = sum(folio.backend is Backend.DRAM for folio in mapped)
+    assert in_dram == len(held), f"{in_dram} folios in DRAM, {len(held)} frames held"
+    assert frames.free + len(held) == frames.count, "frames have leaked"
+
+
+def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
+    """Every device page is in exactly one place: placed, free, waiting for TRIM, or ballooned."""
+    node = mm.node
+    assert node.attached or not node.reachable, "a node that is not attached is reachable"
+    for dpa, folio in node.placed.items():
+        assert folio.backend is Backend.NODE, f"device page {dpa:#x} holds {folio}"
+        assert folio.handle == dpa, f"device page {dpa:#x} holds {folio}"
+        assert folio in mapped or folio.entry is not None, f"{folio} has neither mapper nor entry"
+    on_node = sum(folio.backend is Backend.NODE for folio in mapped)
+    with_mappers = sum(bool(folio.mappers) for folio in node.placed.values())
+    assert on_node == with_mappers, (
+        f"{on_node} mapped folios on the node, {with_mappers} device pages hold one"
+    )
+    places = [*node.placed, *node.free_dpas(), *mm.trim.waiting, *node.ballooned]
+    everything = range(0, node.size * PAGE_BYTES, PAGE_BYTES)
+    assert len(places) == len(everything), f"{len(places)} device pages accounted for, of {len(everything)}"
+    assert set(places) == set(everything), "a device page is in two places, or none"
+    assert len(mm.trim) <= mm.trim.capacity, "the TRIM buffer overflows"
+    assert node.attached or mm.balloon_target == 0, "a balloon without a node"
+
+
+def _audit_tiers(mm: Mm) -> None:
+    """Swap used is what entries say, and no handle is held twice."""
+    handles: Counter[tuple[Tier, int]] = Counter()
+    for entry in mm.vswap:
+        tier = entry.folio.backend.tier
+        if tier is not None:
+            handles[tier, entry.folio.handle] += 1
+    assert not handles or max(handles.values()) == 1, "two entries hold one tier handle"
+    for tier in Tier:
+        used = sum(1 for held, _ in handles if held is tier)
+        assert used == mm.tier_used[tier], f"{tier.value}: {used} pages, {mm.tier_used[tier]} counted"

@@ -1,0 +1,230 @@
+"""CPU loads and stores through device mappings, whole pages, in batches; and the bus error of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramagent.policy import rmap
+from cramagent.policy.answers import BUS_ERROR, OUT_OF_MEMORY, STALLED, Access, AccessKind
+from cramagent.policy.effects import CopyFrame, NodeLoad, NodeLoaded, NodeStatus, NodeWrite, NodeWritten
+from cramagent.policy.settings import OnBusError
+from cramagent.policy.states import PageEvent, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cramagent.policy.effects import Decision
+    from cramagent.policy.fault import FaultHandler
+    from cramagent.policy.folio import Pte
+    from cramagent.policy.mm import Mm
+    from cramagent.policy.reclaim import Reclaim
+    from cramagent.policy.spaces import Spaces
+
+
+class Cpu:
+    """See `Host.load` and `Host.store`."""
+
+    def __init__(self, mm: Mm, fault: FaultHandler, reclaim: Reclaim, spaces: Spaces) -> None:
+        self._mm = mm
+        self._fault = fault
+        self._reclaim = reclaim
+        self._spaces = spaces
+
+    # -- loads -------------------------------------------------------------------------------------
+
+    def load(
+        self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
+    ) -> Decision[list[Access]]:
+        """One `NodeLoad` for all that is on the device; what is in DRAM is copied."""
+        mm = self._mm
+        mm.now_ns = now_ns
+        _require_pairs(mm, pages, frames)
+        answers: list[Access] = [BUS_ERROR] * len(pages)
+        waiting: list[int] = []
+        for position, (space, vpn) in enumerate(pages):
+            pte = mm.spaces[space].ptes.get(vpn)
+            if pte is not None and (pte.state is State.RO or pte.state is State.RW):
+                pte.folio.referenced = True
+                waiting.append(position)
+                continue
+            answer = yield from self._fault.handle(space, vpn, write=False, now_ns=now_ns)
+            if answer.kind is AccessKind.NODE:
+                waiting.append(position)
+                continue
+            if answer.kind is AccessKind.DRAM:
+                # At once: the next page's fault may reclaim this frame.
+                yield CopyFrame(answer.where, frames[position])
+            answers[position] = answer
+        # A fault on the way may have found the session gone; then these pages are lost.
+        on_node: list[tuple[int, Pte]] = []
+        for position in waiting:
+            space, vpn = pages[position]
+            pte = mm.spaces[space].ptes[vpn]
+            if pte.state is State.LOST:
+                mm.counters.bus_errors += 1
+            elif not mm.node.reachable:
+                answers[position] = mm.stalled()
+            else:
+                on_node.append((position, pte))
+        if on_node:
+            yield from self._load_mapped(on_node, frames, answers)
+        return answers
+
+    def _load_mapped(
+        self, on_node: list[tuple[int, Pte]], frames: Sequence[int], answers: list[Access]
+    ) -> Decision[None]:
+        mm = self._mm
+        dpas = tuple(pte.folio.handle for _, pte in on_node)
+        loaded: NodeLoaded = yield NodeLoad(dpas, tuple(frames[position] for position, _ in on_node))
+        if loaded.status is NodeStatus.GONE:
+            mm.node_lost()
+            mm.counters.bus_errors += len(on_node)
+            return
+        if loaded.status is not NodeStatus.OK and loaded.status is not NodeStatus.POISONED:
+            for position, _ in on_node:
+                answers[position] = mm.stalled()
+            return
+        for position, pte in on_node:
+            answers[position] = pte.folio.access
+        for place in loaded.poisoned:
+            answers[on_node[place][0]] = BUS_ERROR
+        mm.counters.bus_errors += len(loaded.poisoned)
+        mm.counters.node_loads += len(on_node) - len(loaded.poisoned)
+        mm.poison_met(dpas[place] for place in loaded.poisoned)
+
+    # -- stores ------------------------------------------------------------------------------------
+
+    def store(
+        self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
+    ) -> Decision[list[Access]]:
+        """One `NodeWrite` for all that is writable on the device; a new one after each page it refuses."""
+        mm = self._mm
+        mm.now_ns = now_ns
+        _require_pairs(mm, pages, frames)
+        answers: list[Access] = [BUS_ERROR] * len(pages)
+        todo = yield from self._map_writable(range(len(pages)), pages, frames, answers, now_ns)
+        while todo:
+            batch: list[tuple[int, Pte]] = []
+            moved: list[int] = []
+            for position in todo:
+                space, vpn = pages[position]
+                pte = mm.spaces[space].ptes.get(vpn)
+                if pte is not None and pte.state is State.RW:
+                    batch.append((position, pte))
+                else:
+                    moved.append(position)
+            if moved:
+                # Lost with the session, rescued earlier in this batch, or its space was killed.
+                todo = [position for position, _ in batch]
+                todo += yield from self._map_writable(moved, pages, frames, answers, now_ns)
+                todo.sort()
+                if not todo:
+                    break
+                continue
+            if not mm.node.reachable:
+                for position, _ in batch:
+                    answers[position] = mm.stalled()
+                break
+            todo = yield from self._store_mapped(batch, frames, answers)
+        return answers
+
+    def _map_writable(
+        self,
+        positions: Sequence[int],
+        pages: Sequence[tuple[int, int]],
+        frames: Sequence[int],
+        answers: list[Access],
+        now_ns: int,
+    ) -> Decision[list[int]]:
+        """Fault what is not writable. Answers the positions whose store goes to the device."""
+        mm = self._mm
+        on_node: list[int] = []
+        for position in positions:
+            space, vpn = pages[position]
+            pte = mm.spaces[space].ptes.get(vpn)
+            if pte is not None and pte.state is State.RW:
+                pte.folio.referenced = True
+                mm.writable.stored(pte.folio, now_ns)
+                on_node.append(position)
+                continue
+            answer = yield from self._fault.handle(space, vpn, write=True, now_ns=now_ns)
+            if answer.kind is AccessKind.NODE:
+                on_node.append(position)
+                continue
+            if answer.kind is AccessKind.DRAM:
+                yield CopyFrame(frames[position], answer.where)
+            answers[position] = answer
+        return on_node
+
+    def _store_mapped(
+        self, batch: list[tuple[int, Pte]], frames: Sequence[int], answers: list[Access]
+    ) -> Decision[list[int]]:
+        """One `NodeWrite`. Answers the positions that are still to do."""
+        mm = self._mm
+        written: NodeWritten = yield NodeWrite(
+            tuple(pte.folio.handle for _, pte in batch), tuple(frames[position] for position, _ in batch)
+        )
+        if written.status is NodeStatus.GONE:
+            mm.node_lost()
+            mm.counters.bus_errors += len(batch)
+            return []
+        accepted = len(batch) if written.status is NodeStatus.OK else written.accepted
+        for position, pte in batch[:accepted]:
+            mm.move(pte, PageEvent.STORE)
+            answers[position] = pte.folio.access
+        mm.counters.node_stores += accepted
+        if accepted == len(batch):
+            return []
+        if written.status is NodeStatus.UNAVAILABLE:
+            for position, _ in batch[accepted:]:
+                mm.counters.stalls += 1
+                answers[position] = STALLED
+            return []
+        position, pte = batch[accepted]
+        answers[position] = yield from self._refused(pte, frames[position], written.status)
+        return [later for later, _ in batch[accepted + 1 :]]
+
+    def _refused(self, pte: Pte, scratch: int, status: NodeStatus) -> Decision[Access]:
+        """The device could not take this store: what a bus error leads to."""
+        mm = self._mm
+        mm.counters.stores_refused += 1
+        if status is NodeStatus.NO_MORE_WRITES:
+            mm.gate.refused_no_more_writes()
+        elif status is NodeStatus.REGION_LIMIT:
+            mm.gate.refused_region_limit()
+        if mm.settings.on_bus_error is OnBusError.KILL:
+            mm.counters.bus_error_kills += 1
+            mm.counters.bus_errors += 1
+            yield from self._spaces.kill(pte.space)
+            return BUS_ERROR
+        return (yield from self._rescue(pte, scratch))
+
+    def _rescue(self, pte: Pte, scratch: int) -> Decision[Access]:
+        """Promote the page with the store applied: it is a whole page, so nothing need be read."""
+        mm = self._mm
+        frame = mm.frames.take()
+        if frame is None:
+            frame = yield from self._reclaim.frame()
+        if frame is None:
+            return OUT_OF_MEMORY
+        kept = False
+        try:
+            if pte.state is State.LOST:
+                mm.counters.bus_errors += 1
+                return BUS_ERROR
+            yield CopyFrame(scratch, frame)
+            kept = True
+        finally:
+            if not kept:
+                mm.frames.release(frame)
+        rmap.promoted(mm, pte.folio, frame)
+        mm.counters.bus_error_rescues += 1
+        return pte.folio.access
+
+
+def _require_pairs(mm: Mm, pages: Sequence[tuple[int, int]], frames: Sequence[int]) -> None:
+    """Before anything is changed: a frame for each page, and every space is there."""
+    for space, _ in pages:
+        mm.spaces[space]
+    if len(pages) != len(frames):
+        raise ValueError(f"{len(pages)} pages need as many frames, not {len(frames)}")

@@ -1,0 +1,113 @@
+"""What page tables point at: folios, and the page table entries that map them.
+
+A folio is what its mappers share: where the bytes are, and the reverse map. A PTE is one mapper's
+view of it, with its own state. A page table holds no PTE for a page that is NONE.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy.answers import Access, AccessKind, Backend, Place
+
+if TYPE_CHECKING:
+    from cramagent.policy.states import State
+    from cramagent.policy.vswap import VswapEntry
+
+
+class PageKind(Enum):
+    """Whose memory a page is. Write control: only user, swap-eligible pages may go to the node."""
+
+    ANON = "anon"
+    """User memory, swap-eligible."""
+    FILE = "file"
+    """Page cache: buffered I/O would bypass page-table control."""
+    KERNEL = "kernel"
+    """The kernel's own: a failed device would take the system with it."""
+
+
+class Folio:
+    """One page of bytes and everything that maps it.
+
+    Invariant (`audit` holds it): all mappers of a DRAM folio are DRAM, of one in a tier SWAPPED, of
+    a lost one LOST; on the node each is ENTRY or RO, or there is one mapper alone and it is RW.
+    """
+
+    __slots__ = (
+        "access",
+        "backend",
+        "entry",
+        "handle",
+        "in_flight",
+        "kind",
+        "mappers",
+        "referenced",
+        "shared",
+        "stored_ns",
+    )
+
+    def __init__(self, backend: Backend, handle: int, kind: PageKind) -> None:
+        self.mappers: list[Pte] = []
+        """The reverse map. Empty only while the entry is a zombie."""
+        self.entry: VswapEntry | None = None
+        """The vswap entry: cached behind R/O mappings, none for DRAM and writable pages."""
+        self.kind: Final = kind
+        self.shared = False
+        """Mapped MAP_SHARED: stores are seen by all mappers. Else several mappers are copy-on-write."""
+        self.referenced = True
+        """The accessed bit: set by every access, cleared by the clock hands (second chance)."""
+        self.in_flight = False
+        """A decision under way holds this folio: reclaim, nested in that decision or not, passes it over."""
+        self.stored_ns = 0
+        """When the last store went through a writable mapping, ns."""
+        self.settle(backend, handle)
+
+    def settle(self, backend: Backend, handle: int) -> None:
+        """The bytes are now there. `access` is made once here, not at every access."""
+        self.backend = backend
+        self.handle = handle
+        if backend is Backend.DRAM:
+            self.access = Access(AccessKind.DRAM, handle)
+        elif backend is Backend.NODE:
+            self.access = Access(AccessKind.NODE, handle)
+
+    @property
+    def copy_on_write(self) -> bool:
+        """Whether a store must copy: several mappers, after a fork."""
+        return len(self.mappers) > 1 and not self.shared
+
+    def place(self) -> Place:
+        """Where the bytes are, as the host tells it."""
+        return Place(self.backend, self.handle)
+
+    def __repr__(self) -> str:
+        return f"Folio({self.backend.value} {self.handle}, {len(self.mappers)} mappers)"
+
+
+class Pte:
+    """One mapper's page table entry. `state` moves only through `Mm.move`, which asks `states.step`."""
+
+    __slots__ = ("folio", "space", "state", "vpn")
+
+    def __init__(self, space: AddressSpace, vpn: int, state: State, folio: Folio) -> None:
+        self.space: Final = space
+        self.vpn: Final = vpn
+        self.state = state
+        self.folio = folio
+
+    def __repr__(self) -> str:
+        return f"Pte(space {self.space.number}, vpn {self.vpn}, {self.state.name})"
+
+
+class AddressSpace:
+    """One process: its number, the kind of its pages, its page table."""
+
+    __slots__ = ("killed", "kind", "number", "ptes")
+
+    def __init__(self, number: int, kind: PageKind) -> None:
+        self.number: Final = number
+        self.kind: Final = kind
+        self.ptes: dict[int, Pte] = {}
+        self.killed = False
+        """A bus error killed it. It has no pages and gets none until it exits."""

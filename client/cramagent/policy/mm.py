@@ -1,0 +1,218 @@
+"""What the rooms of the policy share: spaces, frames, the node, entries; and what befalls the node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
+from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend
+from cramagent.policy.budget import Writable
+from cramagent.policy.effects import Tier
+from cramagent.policy.folio import AddressSpace, Folio, PageKind
+from cramagent.policy.frames import Frames
+from cramagent.policy.node import Node
+from cramagent.policy.pressure import Gate
+from cramagent.policy.states import PageEvent, State, step
+from cramagent.policy.trim import TrimBuffer
+from cramagent.policy.vswap import VswapTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cramagent.policy.answers import NodeReading
+    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.folio import Pte
+    from cramagent.policy.settings import PolicySettings
+
+
+class NoSuchSpace(KeyError):
+    """No address space has this number: it was never made, or has exited."""
+
+    def __str__(self) -> str:
+        return f"there is no address space {self.args[0]}"
+
+
+class _Spaces(dict[int, AddressSpace]):
+    """Address spaces by number. A plain dict's speed, a clear error."""
+
+    def __missing__(self, number: int) -> AddressSpace:
+        raise NoSuchSpace(number)
+
+
+class Mm:
+    """Shared state. `move` is the one place where a PTE changes its state."""
+
+    def __init__(self, settings: PolicySettings, counters: HostCounters) -> None:
+        self.settings = settings
+        self.counters = counters
+        self.now_ns = 0
+        """The newest time that any call brought."""
+        self.spaces: dict[int, AddressSpace] = _Spaces()
+        self.frames = Frames(settings, counters)
+        self.vswap = VswapTable()
+        self.node = Node(counters)
+        self.trim = TrimBuffer(settings)
+        self.gate = Gate(settings, counters, settings.demote_batch_pages * WORST_PAGE_BYTES)
+        self.admittance = Admittance(settings)
+        self.writable = Writable(settings, self.gate)
+        self.balloon_target = 0
+        """Device pages that the balloon should hold."""
+        self.readings = 0
+        """How many readings came, for who waits for a new one."""
+        self._poison_known: set[int] = set()
+        """DPAs whose poison a load of ours found; the device's event about that is still to come."""
+        self.pages_in_state = [0] * len(State)
+        self.tier_used = dict.fromkeys(Tier, 0)
+
+    # -- page table entries ------------------------------------------------------------------------
+
+    def move(self, pte: Pte, event: PageEvent) -> None:
+        """One mapper's page goes where the state table says.
+
+        Raises:
+            IllegalTransition: the table has no such row.
+        """
+        new = step(pte.state, event)
+        self.pages_in_state[pte.state] -= 1
+        self.pages_in_state[new] += 1
+        pte.state = new
+
+    def stalled(self) -> Access:
+        """Counts and answers an access while the device does not answer."""
+        self.counters.stalls += 1
+        return STALLED
+
+    # -- the node ----------------------------------------------------------------------------------
+
+    @property
+    def node_open(self) -> bool:
+        """Whether demotion and mkwrite may use the node."""
+        return self.node.reachable and not self.gate.closed
+
+    def node_attached(self, logical_bytes: int) -> None:
+        """A session began: an empty region.
+
+        Raises:
+            ValueError: a node is attached, or the size is none.
+        """
+        if self.node.attached:
+            raise ValueError("a node is attached already")
+        self.node.attach(logical_bytes)
+        self.gate.reset()
+        self.admittance.reset()
+
+    def node_lost(self) -> int:
+        """The session is over. Answers how many mapped pages became LOST; 0 without a node."""
+        if not self.node.attached:
+            return 0
+        lost = sum(self.lose(folio) for folio in self.node.placed.values())
+        self.node.detach()
+        self.trim.clear()
+        self.gate.reset()
+        self.admittance.reset()
+        self.balloon_target = 0
+        self._poison_known.clear()
+        self.counters.pages_lost_reset += lost
+        self.counters.sessions_lost += 1
+        return lost
+
+    def node_resized(self, logical_bytes: int) -> None:
+        """See `Node.resize`."""
+        if not self.node.attached:
+            raise ValueError("no node is attached")
+        self.node.resize(logical_bytes, self.trim.waiting)
+
+    def reading(self, reading: NodeReading) -> bool:
+        """Telemetry: pressure and admission follow. False if there is no node that it could be about."""
+        if not self.node.attached:
+            return False
+        self.readings += 1
+        self.gate.reading(reading)
+        self.admittance.reading(reading, len(self.node.placed) + len(self.trim))
+        return True
+
+    def poison_told(self, dpas: Iterable[int]) -> None:
+        """An event: these device pages lost their bytes.
+
+        A load that finds poison makes the device send an event about it, which may come after the
+        device page was TRIMmed and given to another folio: what a load has found already is not
+        taken for news. Passing over too much is safe, as the next load finds poison anyway.
+        """
+        for dpa in dpas:
+            if dpa in self._poison_known:
+                self._poison_known.discard(dpa)
+            else:
+                self._poisoned(dpa)
+
+    def poison_met(self, dpas: Iterable[int]) -> None:
+        """A load of ours found that these device pages lost their bytes."""
+        for dpa in dpas:
+            self._poison_known.add(dpa)
+            self._poisoned(dpa)
+
+    def _poisoned(self, dpa: int) -> None:
+        folio = self.node.placed.get(dpa)
+        if folio is None or not folio.mappers:
+            # Nothing of ours, or a zombie: its bytes are missed by no one, its TRIM takes the poison away.
+            return
+        del self.node.placed[dpa]
+        self.counters.pages_lost_poison += self.lose(folio)
+        self.give_back(dpa)
+
+    def lose(self, folio: Folio) -> int:
+        """A device folio's bytes are gone. Answers how many mappers suffer. The caller sees to its DPA."""
+        for pte in folio.mappers:
+            if pte.state is State.RW:
+                self.writable.remove(folio)
+                self.vswap.add(folio)
+            self.move(pte, PageEvent.BYTES_LOST)
+        folio.settle(Backend.LOST, 0)
+        return len(folio.mappers)
+
+    # -- giving back -------------------------------------------------------------------------------
+
+    def give_back(self, dpa: int) -> bool:
+        """A device page holds nothing of ours any more and must be TRIMmed before it is used again.
+
+        If the TRIM buffer is full (False), a zombie entry keeps the page until the reaper finds room.
+        """
+        if self.trim.offer(dpa):
+            return True
+        folio = Folio(Backend.NODE, dpa, PageKind.ANON)
+        self.node.placed[dpa] = folio
+        self.vswap.add(folio)
+        self.make_zombie(folio)
+        return False
+
+    def make_zombie(self, folio: Folio) -> None:
+        """The entry's last user is gone, and the entry stays."""
+        assert folio.entry is not None, folio
+        assert not folio.mappers, folio
+        folio.entry.zombie_since_ns = self.now_ns
+        self.vswap.zombies += 1
+        self.counters.zombies_made += 1
+
+    def reap(self, folio: Folio, drops: dict[Tier, list[int]]) -> bool:
+        """Free a zombie. Its tier handle goes to `drops`; False: the TRIM buffer has no room."""
+        if folio.backend is Backend.NODE:
+            if not self.trim.offer(folio.handle):
+                return False
+            del self.node.placed[folio.handle]
+        else:
+            self.drop_handle(folio, drops)
+        self.vswap.drop(folio)
+        self.vswap.zombies -= 1
+        self.counters.reaped += 1
+        return True
+
+    def drop_handle(self, folio: Folio, drops: dict[Tier, list[int]]) -> None:
+        """The folio's tier handle, if it has one, is for the caller to drop."""
+        tier = folio.backend.tier
+        if tier is not None:
+            drops.setdefault(tier, []).append(folio.handle)
+            self.tier_used[tier] -= 1
+
+    def settle_in_tier(self, folio: Folio, tier: Tier, handle: int) -> None:
+        """The tier holds the folio's bytes now."""
+        folio.settle(BACKEND_OF_TIER[tier], handle)
+        self.tier_used[tier] += 1

@@ -1,0 +1,176 @@
+"""The private memory node: allocation control and the allocator of its device pages.
+
+A node gives pages only to the demotion path that holds it, as a private node's memory needs
+__GFP_PRIVATE; no other allocation can land there, and none falls back to it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy.folio import PageKind
+from cramagent.policy.settings import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.folio import Folio
+
+
+class Gfp(Enum):
+    """What an allocation asks for."""
+
+    PRIVATE = "__GFP_PRIVATE"
+    USER = "GFP_HIGHUSER_MOVABLE"
+    KERNEL = "GFP_KERNEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One allocation: the flags it comes with, and whose page it is for."""
+
+    gfp: Gfp
+    kind: PageKind
+
+
+DEMOTION: Final = Request(Gfp.PRIVATE, PageKind.ANON)
+"""The only request that a node serves."""
+
+
+class Ineligible(Exception):
+    """This allocation may not land on a private node. Nothing was allocated."""
+
+    def __init__(self, request: Request, why: str) -> None:
+        super().__init__(f"{request.gfp.value} for {request.kind.value} memory: {why}")
+        self.request = request
+
+
+def size_in_pages(logical_bytes: int) -> int:
+    """Pages in a region.
+
+    Raises:
+        ValueError: not a positive multiple of 4096.
+    """
+    if logical_bytes <= 0 or logical_bytes % PAGE_BYTES:
+        raise ValueError(f"a region is a positive multiple of {PAGE_BYTES} bytes, not {logical_bytes}")
+    return logical_bytes // PAGE_BYTES
+
+
+class Node:
+    """The device pages of one region, each in exactly one place.
+
+    Placed (holds a folio), free (recycled or never used), waiting for TRIM (`TrimBuffer`), in the
+    balloon, or in the hands of the decision under way. DPAs are in bytes.
+    """
+
+    def __init__(self, counters: HostCounters) -> None:
+        self._counters = counters
+        self._empty(0)
+        self.attached = False
+        self.reachable = False
+
+    def _empty(self, pages: int) -> None:
+        self.size = pages
+        self._never_used = 0
+        """Index of the first page that no one ever had: those after it are free as well."""
+        self._recycled: list[int] = []
+        self.ballooned: list[int] = []
+        self.placed: OrderedDict[int, Folio] = OrderedDict()
+        """Folio by DPA, coldest first: in the order of demotion, but for second chances."""
+
+    # -- sessions ----------------------------------------------------------------------------------
+
+    def attach(self, logical_bytes: int) -> None:
+        """An empty region."""
+        self._empty(size_in_pages(logical_bytes))
+        self.attached = self.reachable = True
+
+    def detach(self) -> None:
+        """The region and everything in it is gone."""
+        self._empty(0)
+        self.attached = self.reachable = False
+
+    def resize(self, logical_bytes: int, waiting: Iterable[int]) -> None:
+        """Another size. `waiting`: pages that wait for TRIM, which hold data until then.
+
+        Raises:
+            ValueError: a page past the new end holds data.
+        """
+        pages = size_in_pages(logical_bytes)
+        end = pages * PAGE_BYTES
+        beyond = sum(dpa >= end for dpa in self.placed) + sum(dpa >= end for dpa in waiting)
+        if beyond:
+            raise ValueError(f"{beyond} pages past the new end hold data")
+        self.size = pages
+        self._never_used = min(self._never_used, pages)
+        self._recycled = [dpa for dpa in self._recycled if dpa < end]
+        self.ballooned = [dpa for dpa in self.ballooned if dpa < end]
+
+    # -- allocation --------------------------------------------------------------------------------
+
+    @property
+    def free(self) -> int:
+        """Pages that `allocate` can give."""
+        return len(self._recycled) + self.size - self._never_used
+
+    def check(self, request: Request) -> None:
+        """Allocation control.
+
+        Raises:
+            Ineligible: not the demotion path's request; counted by reason.
+        """
+        if request.gfp is not Gfp.PRIVATE:
+            self._counters.ineligible_gfp += 1
+            raise Ineligible(request, "only __GFP_PRIVATE may allocate from a private node")
+        if request.kind is PageKind.FILE:
+            self._counters.ineligible_file += 1
+            raise Ineligible(request, "file pages are written to without page-table control")
+        if request.kind is PageKind.KERNEL:
+            self._counters.ineligible_kernel += 1
+            raise Ineligible(request, "only user, swap-eligible pages may depend on a device")
+
+    def allocate(self, request: Request) -> int | None:
+        """A device page that reads as zeros, or None if none is free.
+
+        Raises:
+            Ineligible: see `check`.
+        """
+        if request is not DEMOTION:
+            self.check(request)
+        if self._recycled:
+            return self._recycled.pop()
+        if self._never_used < self.size:
+            self._never_used += 1
+            return (self._never_used - 1) * PAGE_BYTES
+        return None
+
+    def recycle(self, dpas: Iterable[int]) -> None:
+        """These pages are empty and free: never written, or trimmed."""
+        self._recycled.extend(dpas)
+
+    # -- the balloon -------------------------------------------------------------------------------
+
+    def inflate(self, pages: int) -> int:
+        """Take up to so many free pages away from the allocator. Answers how many."""
+        took = 0
+        while took < pages and (dpa := self.allocate(DEMOTION)) is not None:
+            self.ballooned.append(dpa)
+            took += 1
+        return took
+
+    def deflate(self, pages: int) -> int:
+        """Give up to so many pages back to the allocator. Answers how many."""
+        keep = max(0, len(self.ballooned) - pages)
+        given = self.ballooned[keep:]
+        del self.ballooned[keep:]
+        self._recycled.extend(given)
+        return len(given)
+
+    def free_dpas(self) -> Iterable[int]:
+        """All free pages, for the audit."""
+        yield from self._recycled
+        yield from range(self._never_used * PAGE_BYTES, self.size * PAGE_BYTES, PAGE_BYTES)

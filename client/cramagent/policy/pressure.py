@@ -1,0 +1,73 @@
+"""Pressure, 0..1000: what the node's watermarks and refusals add up to, and the gate that it works.
+
+    level       above high   high   medium   low   critical   no more writes, region limit
+    pressure         0         0      500    750     1000                1000
+
+The kernel's CRAM sets 1000 at the low threshold and 0 at the high one; the levels between are this
+table's, so that the watermark boost and the budget's cut can be in proportion. With the settings'
+defaults (close at 750, open at 250) the node closes when the level falls to low and opens when it is
+back at high: medium does neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cramagent.policy.answers import NodeReading
+    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.settings import PolicySettings
+
+MOST: Final = 1000
+OF_WATERMARK: Final = {1: 0, 2: 0, 3: 500, 4: 750, 5: MOST}
+"""Pressure of each `cramwire.v1.WatermarkLevel`."""
+
+
+class Gate:
+    """Open or closed, with two thresholds: between them it stays as it is."""
+
+    def __init__(self, settings: PolicySettings, counters: HostCounters, region_room_bytes: int) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._region_room_bytes = region_room_bytes
+        """Free media in the region at which its limit is no obstacle any more: one whole batch."""
+        self.reset()
+
+    def reset(self) -> None:
+        """A new node: no pressure, open."""
+        self.pressure = 0
+        self.closed = False
+        self._level = 0
+        self._no_more_writes = False
+        self._region_limit = False
+
+    def reading(self, reading: NodeReading) -> None:
+        """Telemetry, or an event with it. It is newer than any refusal seen before it."""
+        if reading.no_more_writes and not self._no_more_writes:
+            self._counters.no_more_writes += 1
+        self._no_more_writes = reading.no_more_writes
+        self._level = OF_WATERMARK[reading.watermark]
+        if reading.region_free_bytes >= self._region_room_bytes:
+            self._region_limit = False
+        self._work()
+
+    def refused_no_more_writes(self) -> None:
+        """A write came back: the device takes no more. Holds until a reading says otherwise."""
+        if not self._no_more_writes:
+            self._counters.no_more_writes += 1
+        self._no_more_writes = True
+        self._work()
+
+    def refused_region_limit(self) -> None:
+        """A write came back: the region is at its limit. Holds until a reading shows a batch's room."""
+        self._region_limit = True
+        self._work()
+
+    def _work(self) -> None:
+        self.pressure = MOST if self._no_more_writes or self._region_limit else self._level
+        if not self.closed and self.pressure >= self._settings.close_pressure:
+            self.closed = True
+            self._counters.node_closes += 1
+        elif self.closed and self.pressure <= self._settings.open_pressure:
+            self.closed = False
+            self._counters.node_opens += 1

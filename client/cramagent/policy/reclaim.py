@@ -1,0 +1,171 @@
+"""Reclaim: cold DRAM pages go to the node while it is open, else to the tiers. kswapd and direct."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy import rmap
+from cramagent.policy.effects import NodeStatus, NodeWrite, NodeWritten, Tier, TierPut, TierStored
+from cramagent.policy.folio import PageKind
+from cramagent.policy.node import DEMOTION, Gfp, Ineligible, Request
+
+if TYPE_CHECKING:
+    from cramagent.policy.effects import Decision
+    from cramagent.policy.folio import Folio
+    from cramagent.policy.mm import Mm
+
+BATCHES_PER_TURN: Final = 8
+"""Batches that one turn of kswapd demotes at most."""
+SCAN_LEAST: Final = 1024
+"""Frames that one look for victims passes at least (if there are so many)."""
+
+
+class Reclaim:
+    """One reclaimer; a fault may run it while the folio being faulted is marked in flight."""
+
+    def __init__(self, mm: Mm) -> None:
+        self._mm = mm
+        self._awake = False
+
+    def kswapd(self, now_ns: int) -> Decision[None]:
+        """Woken below the low watermark; rests when the high one is reached or nothing is cold."""
+        mm = self._mm
+        mm.now_ns = now_ns
+        if not self._awake:
+            if mm.frames.free >= mm.frames.low:
+                return
+            self._awake = True
+            mm.counters.kswapd_wakes += 1
+        for _ in range(BATCHES_PER_TURN):
+            missing = mm.frames.high(mm.gate.pressure) - mm.frames.free
+            if missing <= 0:
+                self._awake = False
+                return
+            batch = min(missing, mm.settings.demote_batch_pages)
+            victims = mm.frames.isolate(batch, max(SCAN_LEAST, 4 * batch), second_chance=True)
+            freed = yield from self._shrink_folios(victims)
+            if not freed:
+                # The hand has cleared accessed bits, or no tier has room: the next turn tries again.
+                return
+
+    def frame(self) -> Decision[int | None]:
+        """Direct reclaim: a free frame, taken, for a fault that found none. None: out of memory."""
+        mm = self._mm
+        mm.counters.direct_reclaims += 1
+        want = mm.frames.high(mm.gate.pressure) - mm.frames.free
+        batch = max(1, min(want, mm.settings.demote_batch_pages))
+        # A second chance first; if all are referenced, the hand takes what it meets.
+        for second_chance, scan in ((True, max(SCAN_LEAST, 4 * batch)), (False, mm.frames.count)):
+            victims = mm.frames.isolate(batch, scan, second_chance=second_chance)
+            if victims:
+                yield from self._shrink_folios(victims)
+            frame = mm.frames.take()
+            if frame is not None:
+                return frame
+        mm.counters.out_of_memory += 1
+        return None
+
+    # -- one batch ---------------------------------------------------------------------------------
+
+    def _shrink_folios(self, victims: list[Folio]) -> Decision[int]:
+        """Move isolated folios out of DRAM; what no tier takes stays. Answers how many left."""
+        mm = self._mm
+        try:
+            rest = eligible = [folio for folio in victims if self._swap_eligible(folio)]
+            if mm.node_open:
+                rest = yield from self._demote(eligible)
+            elif mm.node.attached:
+                mm.counters.demote_denied_closed += len(eligible)
+            for tier in mm.settings.writeback.tiers:
+                if not rest:
+                    break
+                rest = yield from self._swap_out(tier, rest)
+            mm.counters.reclaim_kept += len(rest)
+            return len(eligible) - len(rest)
+        finally:
+            for folio in victims:
+                folio.in_flight = False
+
+    def _swap_eligible(self, folio: Folio) -> bool:
+        """Write control: only user, swap-eligible pages. The node's allocation control says and counts it."""
+        if folio.kind is PageKind.ANON:
+            return True
+        try:
+            self._mm.node.check(Request(Gfp.PRIVATE, folio.kind))
+        except Ineligible:
+            return False
+        return True
+
+    def _demote(self, folios: list[Folio]) -> Decision[list[Folio]]:
+        """Offer a batch to the node. Answers those that it did not take."""
+        mm, node, counters = self._mm, self._mm.node, self._mm.counters
+        admitted = mm.admittance.allowance(len(folios))
+        counters.demote_denied_admission += len(folios) - admitted
+        dpas: list[int] = []
+        for _ in range(admitted):
+            dpa = node.allocate(DEMOTION)
+            if dpa is None:
+                counters.demote_denied_full += admitted - len(dpas)
+                break
+            dpas.append(dpa)
+        if not dpas:
+            return folios
+        answered = False
+        try:
+            written: NodeWritten = yield NodeWrite(
+                tuple(dpas), tuple(folio.handle for folio in folios[: len(dpas)])
+            )
+            answered = True
+        finally:
+            if not answered:
+                # Ended early: some may be written. TRIM settles it.
+                for dpa in dpas:
+                    mm.give_back(dpa)
+        if written.status is NodeStatus.GONE:
+            counters.demote_gone += len(dpas)
+            mm.node_lost()
+            return folios
+        accepted = len(dpas) if written.status is NodeStatus.OK else written.accepted
+        for folio, dpa in zip(folios[:accepted], dpas, strict=False):
+            rmap.demoted(mm, folio, dpa)
+        counters.demotions += accepted
+        mm.admittance.allocated(accepted)
+        if accepted < len(dpas):
+            self._refused(written.status, dpas[accepted:])
+        return folios[accepted:]
+
+    def _refused(self, status: NodeStatus, dpas: list[int]) -> None:
+        """The end of a batch that the device did not take: why, and what becomes of its device pages."""
+        mm, counters = self._mm, self._mm.counters
+        if status is NodeStatus.UNAVAILABLE:
+            counters.demote_unavailable += len(dpas)
+            mm.admittance.allocated(len(dpas))
+        elif status is NodeStatus.POISONED:
+            counters.demote_refused_poisoned += len(dpas)
+        else:
+            if status is NodeStatus.NO_MORE_WRITES:
+                counters.demote_refused_no_more_writes += len(dpas)
+                mm.gate.refused_no_more_writes()
+            else:
+                counters.demote_refused_region_limit += len(dpas)
+                mm.gate.refused_region_limit()
+            # The device keeps a refused page's old bytes: these are as empty as before.
+            mm.node.recycle(reversed(dpas))
+            return
+        for dpa in dpas:
+            mm.give_back(dpa)
+
+    def _swap_out(self, tier: Tier, folios: list[Folio]) -> Decision[list[Folio]]:
+        """Offer a batch to a tier. Answers those that it had no room for."""
+        mm, counters = self._mm, self._mm.counters
+        stored: TierStored = yield TierPut(tier, tuple(folio.handle for folio in folios))
+        taken = len(stored.handles)
+        for folio, handle in zip(folios, stored.handles, strict=False):
+            rmap.swapped_out(mm, folio, tier, handle)
+        if tier is Tier.ZSWAP:
+            counters.swap_outs_zswap += taken
+            counters.zswap_full += len(folios) - taken
+        else:
+            counters.swap_outs_swapfile += taken
+            counters.swapfile_full += len(folios) - taken
+        return folios[taken:]

@@ -1,0 +1,175 @@
+"""Moves of a folio and of all its mappers: the reverse map at work. Page-table work only, no I/O.
+
+Every move takes the folio from one place to another, steps each mapper's state by its own row of
+the state table, and gives the old place back. A decision calls one when the bytes are already there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramagent.policy.answers import Backend, FreeAnswer
+from cramagent.policy.folio import Folio, Pte
+from cramagent.policy.settings import Mapping
+from cramagent.policy.states import PageEvent, State
+
+if TYPE_CHECKING:
+    from cramagent.policy.effects import Tier
+    from cramagent.policy.folio import AddressSpace
+    from cramagent.policy.mm import Mm
+
+
+def map_new(mm: Mm, space: AddressSpace, vpn: int, frame: int) -> Folio:
+    """First touch: a zeroed frame under a page that was NONE."""
+    folio = Folio(Backend.DRAM, frame, space.kind)
+    pte = Pte(space, vpn, State.NONE, folio)
+    mm.move(pte, PageEvent.FIRST_TOUCH)
+    folio.mappers.append(pte)
+    space.ptes[vpn] = pte
+    mm.frames.place(folio, frame)
+    return folio
+
+
+def map_also(mm: Mm, folio: Folio, space: AddressSpace, vpn: int, state: State) -> None:
+    """One more mapper, in the state of the one that it copies (fork, share)."""
+    pte = Pte(space, vpn, state, folio)
+    folio.mappers.append(pte)
+    space.ptes[vpn] = pte
+    mm.pages_in_state[state] += 1
+
+
+def demoted(mm: Mm, folio: Folio, dpa: int) -> None:
+    """DRAM -> node: the device took the bytes. Every mapper holds the new entry."""
+    event = PageEvent.DEMOTE if mm.settings.mapping is Mapping.FAULT else PageEvent.DEMOTE_RESIDENT
+    for pte in folio.mappers:
+        mm.move(pte, event)
+    mm.frames.release(folio.handle)
+    folio.settle(Backend.NODE, dpa)
+    mm.node.placed[dpa] = folio
+    mm.vswap.add(folio)
+
+
+def swapped_out(mm: Mm, folio: Folio, tier: Tier, handle: int) -> None:
+    """DRAM -> tier."""
+    for pte in folio.mappers:
+        mm.move(pte, PageEvent.SWAP_OUT)
+    mm.frames.release(folio.handle)
+    mm.settle_in_tier(folio, tier, handle)
+    mm.vswap.add(folio)
+
+
+def swapped_in(mm: Mm, folio: Folio, frame: int) -> None:
+    """Tier -> DRAM, for all mappers: they share the frame as they would through the swap cache.
+
+    The caller drops the tier's handle.
+    """
+    tier = folio.backend.tier
+    assert tier is not None, folio
+    for pte in folio.mappers:
+        mm.move(pte, PageEvent.SWAP_IN)
+    mm.tier_used[tier] -= 1
+    mm.vswap.drop(folio)
+    folio.settle(Backend.DRAM, frame)
+    mm.frames.place(folio, frame)
+
+
+def promoted(mm: Mm, folio: Folio, frame: int) -> None:
+    """Node -> DRAM, for all mappers. The entry is reaped and the device page given back."""
+    dpa = folio.handle
+    if folio in mm.writable:
+        mm.writable.remove(folio)
+    else:
+        mm.vswap.drop(folio)
+    for pte in folio.mappers:
+        mm.move(pte, PageEvent.PROMOTE)
+    del mm.node.placed[dpa]
+    folio.settle(Backend.DRAM, frame)
+    mm.frames.place(folio, frame)
+    mm.give_back(dpa)
+
+
+def copied(mm: Mm, pte: Pte, frame: int, event: PageEvent) -> Folio:
+    """The writer leaves a folio that it shared copy-on-write, for a DRAM folio of its own.
+
+    `event` is COPY_ON_WRITE (the old one is in DRAM) or PROMOTE (it is on the node, and stays there).
+    """
+    mm.move(pte, event)
+    pte.folio.mappers.remove(pte)
+    folio = pte.folio = Folio(Backend.DRAM, frame, pte.space.kind)
+    folio.mappers.append(pte)
+    mm.frames.place(folio, frame)
+    return folio
+
+
+def made_writable(mm: Mm, pte: Pte) -> None:
+    """mkwrite: the device page is mapped writable in place, the entry is reaped. writable_cnt++."""
+    folio = pte.folio
+    assert len(folio.mappers) == 1, folio
+    mm.move(pte, PageEvent.MKWRITE)
+    mm.vswap.drop(folio)
+    mm.writable.add(folio, mm.now_ns)
+
+
+def reprotected(mm: Mm, folio: Folio, event: PageEvent) -> None:
+    """A writable page is R/O again, with a new entry. writable_cnt--. REPROTECT or FORK_PROTECT."""
+    (pte,) = folio.mappers
+    mm.move(pte, event)
+    mm.writable.remove(folio)
+    mm.vswap.add(folio)
+
+
+def written_back(mm: Mm, folio: Folio, tier: Tier, handle: int) -> None:
+    """Node -> tier: R/O mappings are zapped, the entry's backend changes, the device page is given back."""
+    dpa = folio.handle
+    for pte in folio.mappers:
+        mm.counters.writeback_zaps += pte.state is State.RO
+        mm.move(pte, PageEvent.WRITEBACK)
+    del mm.node.placed[dpa]
+    mm.settle_in_tier(folio, tier, handle)
+    mm.give_back(dpa)
+
+
+def unmapped(mm: Mm, pte: Pte, drops: dict[Tier, list[int]], *, noticed: bool) -> FreeAnswer:
+    """One mapper gives the page up; the last one gives up the folio. Tier handles to drop go to `drops`.
+
+    Unnoticed, an entry stays behind as a zombie. DRAM and writable pages have none: always noticed.
+    """
+    was = pte.state
+    mm.move(pte, PageEvent.FREE)
+    folio = pte.folio
+    del pte.space.ptes[pte.vpn]
+    folio.mappers.remove(pte)
+    answer = FreeAnswer.DONE if folio.mappers else _last_unmapped(mm, folio, was, drops, noticed=noticed)
+    counters = mm.counters
+    if answer is FreeAnswer.DONE:
+        counters.frees_done += 1
+    elif answer is FreeAnswer.DEFERRED:
+        counters.frees_deferred += 1
+    else:
+        counters.frees_buffer_full += 1
+    return answer
+
+
+def _last_unmapped(
+    mm: Mm, folio: Folio, was: State, drops: dict[Tier, list[int]], *, noticed: bool
+) -> FreeAnswer:
+    if was is State.DRAM:
+        mm.frames.release(folio.handle)
+        return FreeAnswer.DONE
+    if was is State.RW:
+        mm.writable.remove(folio)
+        del mm.node.placed[folio.handle]
+        return FreeAnswer.DEFERRED if mm.give_back(folio.handle) else FreeAnswer.BUFFER_FULL
+    if not noticed:
+        mm.make_zombie(folio)
+        return FreeAnswer.DEFERRED
+    if folio.backend is not Backend.NODE:
+        mm.drop_handle(folio, drops)
+        mm.vswap.drop(folio)
+        return FreeAnswer.DONE
+    if mm.trim.offer(folio.handle):
+        del mm.node.placed[folio.handle]
+        mm.vswap.drop(folio)
+        return FreeAnswer.DEFERRED
+    mm.make_zombie(folio)
+    return FreeAnswer.BUFFER_FULL
