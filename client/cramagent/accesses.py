@@ -1,0 +1,182 @@
+"""The CPU's side: batches of loads and stores, resolved through the policy, and every byte checked.
+
+A batch goes page by page through the page tables (`Host.access`, else `Host.fault`). What lies in
+DRAM is read or written at once; what lies on the device waits for the end of the batch and goes
+there as one command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic_ns, perf_counter
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy.host import AccessKind
+from cramagent.policy.settings import PAGE_BYTES
+from cramagent.tally import fault_outcome
+from cramagent.truth import digest_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cramagent.dram import Dram
+    from cramagent.performer import Performer
+    from cramagent.policy.host import Access, Host
+    from cramagent.tally import Tally
+    from cramagent.truth import Truth
+
+_RECLAIM_TURNS: Final = 8
+"""Turns of the daemons that an access waits for a free frame, before it is out of memory."""
+_MISMATCHES_KEPT: Final = 100
+
+
+class OutOfMemory(Exception):
+    """DRAM, the node and the tiers behind it are full, and nothing can be moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A page whose bytes were not what the space should hold. `state` is the policy's word."""
+
+    space: int
+    vpn: int
+    state: str
+    found_by: str
+    """`read` or `verify`."""
+
+
+class Accesses:
+    """Loads and stores of a workload. Pages are (the workload's space, vpn)."""
+
+    def __init__(self, host: Host, performer: Performer, dram: Dram, truth: Truth, tally: Tally) -> None:
+        self._host = host
+        self._performer = performer
+        self._dram = dram
+        self._truth = truth
+        self._tally = tally
+        self.host_space: Final[dict[int, int]] = {}
+        """The host's number of each of the workload's spaces."""
+        self.mismatches: Final[list[Mismatch]] = []
+        """The first hundred."""
+
+    @property
+    def batch_pages(self) -> int:
+        """Most pages of one batch."""
+        return len(self._dram.scratch)
+
+    def load(self, pages: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Read pages and compare them with the truth; those that met a bus error.
+
+        A page whose device does not answer is left alone: the pattern comes by again.
+
+        Raises:
+            OutOfMemory: a page cannot be brought in.
+        """
+        assert len(pages) <= self.batch_pages, len(pages)
+        self._tally.reads += len(pages)
+        failed: list[tuple[int, int]] = []
+        on_node: list[tuple[int, int]] = []
+        for space, vpn in pages:
+            access = self._resolve(self.host_space[space], vpn, write=False)
+            if access.kind is AccessKind.DRAM:
+                self.compare(space, vpn, self._dram.frame(access.where), "read")
+            elif access.kind is AccessKind.NODE:
+                on_node.append((space, vpn))
+            elif access.kind is AccessKind.BUS_ERROR:
+                failed.append((space, vpn))
+        if on_node:
+            frames = self._dram.scratch[: len(on_node)]
+            host_pages = [(self.host_space[space], vpn) for space, vpn in on_node]
+            answers = self._performer.drive(self._host.load(host_pages, frames, monotonic_ns()))
+            for (space, vpn), frame, access in zip(on_node, frames, answers, strict=True):
+                if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
+                    self.compare(space, vpn, self._dram.frame(frame), "read")
+                elif access.kind is AccessKind.BUS_ERROR:
+                    failed.append((space, vpn))
+        return failed
+
+    def store(
+        self, space: int, vpns: Sequence[int], data: bytes | memoryview, digests: Sequence[int] = ()
+    ) -> tuple[list[int], list[int]]:
+        """Store whole pages; (vpns that met a bus error, vpns to be stored again later).
+
+        A store that was not answered leaves its page in doubt until it is repeated.
+
+        Raises:
+            OutOfMemory: no frame can be had for a page.
+        """
+        assert len(vpns) <= self.batch_pages, len(vpns)
+        self._tally.writes += len(vpns)
+        view = memoryview(data)
+        digests = digests or digest_pages(view)
+        host_space = self.host_space[space]
+        failed: list[int] = []
+        later: list[int] = []
+        on_node: list[int] = []
+        for index, vpn in enumerate(vpns):
+            access = self._resolve(host_space, vpn, write=True)
+            page = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
+            if access.kind is AccessKind.DRAM:
+                self._dram.frame(access.where)[:] = page
+                self._truth.remember(space, vpn, digests[index])
+            elif access.kind is AccessKind.NODE:
+                self._dram.frame(self._dram.scratch[len(on_node)])[:] = page
+                on_node.append(index)
+            elif access.kind is AccessKind.BUS_ERROR:
+                failed.append(vpn)
+                if self._host.killed(host_space):
+                    return failed, later
+            else:
+                later.append(vpn)
+        if on_node:
+            frames = self._dram.scratch[: len(on_node)]
+            host_pages = [(host_space, vpns[index]) for index in on_node]
+            answers = self._performer.drive(self._host.store(host_pages, frames, monotonic_ns()))
+            for index, access in zip(on_node, answers, strict=True):
+                if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
+                    self._truth.remember(space, vpns[index], digests[index])
+                elif access.kind is AccessKind.BUS_ERROR:
+                    failed.append(vpns[index])
+                else:
+                    self._truth.doubt(space, vpns[index], digests[index])
+                    later.append(vpns[index])
+        self._tally.deferred += len(later)
+        return failed, later
+
+    def compare(self, space: int, vpn: int, data: bytes | memoryview, found_by: str) -> None:
+        """Compare one page with the truth, and keep what is wrong."""
+        self._tally.verified += 1
+        if self._truth.matches(space, vpn, data):
+            return
+        self._tally.mismatched += 1
+        if len(self.mismatches) < _MISMATCHES_KEPT:
+            state = self._host.state(self.host_space[space], vpn)
+            self.mismatches.append(Mismatch(space, vpn, state.name, found_by))
+
+    def _resolve(self, host_space: int, vpn: int, *, write: bool) -> Access:
+        """Where the access may go, after as many faults as that takes."""
+        access = self._host.access(host_space, vpn, write=write, now_ns=monotonic_ns())
+        if access is None:
+            access = self._fault(host_space, vpn, write=write)
+        turns = 0
+        while access.kind is AccessKind.OUT_OF_MEMORY:
+            if turns == _RECLAIM_TURNS:
+                if not self._host.snapshot().reachable:
+                    # What lies on the device cannot be moved now: that may pass.
+                    return access
+                raise OutOfMemory(
+                    "out of memory: DRAM, the node and the swap behind it are full; "
+                    "raise --dram, --node, --zswap or --swap"
+                )
+            turns += 1
+            self._performer.drive(self._host.background(monotonic_ns()))
+            access = self._fault(host_space, vpn, write=write)
+        return access
+
+    def _fault(self, host_space: int, vpn: int, *, write: bool) -> Access:
+        before = self._host.state(host_space, vpn)
+        began = perf_counter()
+        access = self._performer.drive(self._host.fault(host_space, vpn, write=write, now_ns=monotonic_ns()))
+        self._tally.fault_seconds.observe(perf_counter() - began)
+        self._tally.faults["write" if write else "read", fault_outcome(before, access.kind)] += 1
+        return access

@@ -1,0 +1,74 @@
+"""The host's memory: one mapping of 4096-byte frames, numbered from 0.
+
+Frames below `pages` are the policy's; the ones behind them are the runner's scratch, where bytes
+pass on their way between a workload and a device page.
+"""
+
+from __future__ import annotations
+
+import mmap
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy.settings import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SCRATCH_PAGES: Final = 256
+"""Frames of the runner, one batch of loads or of stores."""
+
+_ZEROS: Final = bytes(PAGE_BYTES)
+
+
+class Dram:
+    """Frames, and how whole batches of them move. Contiguous ones move in one piece."""
+
+    def __init__(self, pages: int, scratch_pages: int = SCRATCH_PAGES) -> None:
+        self.pages: Final = pages
+        self.scratch: Final = range(pages, pages + scratch_pages)
+        """Numbers of the scratch frames; contiguous."""
+        self._mapping = mmap.mmap(-1, (pages + scratch_pages) * PAGE_BYTES, mmap.MAP_PRIVATE)
+        self._view = memoryview(self._mapping)
+
+    def frame(self, number: int) -> memoryview:
+        """The 4096 bytes of one frame; writable, and only good until the frame is used for something else."""
+        return self._view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES]
+
+    def gather(self, frames: Sequence[int]) -> bytes:
+        """The bytes of the frames, one behind the other: one copy."""
+        view = self._view
+        if _contiguous(frames):
+            return bytes(view[frames[0] * PAGE_BYTES : (frames[-1] + 1) * PAGE_BYTES])
+        return b"".join([view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] for number in frames])
+
+    def scatter(self, frames: Sequence[int], data: bytes | memoryview) -> None:
+        """Page i of `data` into `frames[i]`: one copy."""
+        view = self._view
+        if _contiguous(frames):
+            view[frames[0] * PAGE_BYTES : (frames[-1] + 1) * PAGE_BYTES] = data
+            return
+        source = memoryview(data)
+        for index, number in enumerate(frames):
+            view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = source[
+                index * PAGE_BYTES : (index + 1) * PAGE_BYTES
+            ]
+
+    def zero(self, number: int) -> None:
+        """Fill one frame with zeros."""
+        self.frame(number)[:] = _ZEROS
+
+    def copy(self, source: int, target: int) -> None:
+        """One frame's bytes into another."""
+        self.frame(target)[:] = self.frame(source)
+
+    def close(self) -> None:
+        """Give the memory back. No view of a frame may be held."""
+        self._view.release()
+        self._mapping.close()
+
+
+def _contiguous(frames: Sequence[int]) -> bool:
+    if not frames or frames[-1] - frames[0] != len(frames) - 1:
+        return False
+    return all(after - before == 1 for before, after in pairwise(frames))

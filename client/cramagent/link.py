@@ -1,0 +1,200 @@
+"""The agent's end of one device: a session, the threads that hold it, and what becomes of it.
+
+The main loop alone calls this; the threads speak through the inbox. Where the link is down, data
+calls are answered UNAVAILABLE at once; where the session is over, GONE.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from cramagent.lease import LeaseKeeper
+from cramagent.node_client import NodeRefused, NodeSilent
+from cramagent.policy.answers import NodeReading
+from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
+from cramagent.watcher import EventWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from queue import SimpleQueue
+
+    from cramagent.messages import Message
+    from cramagent.node_client import NodeClient, Region, Session
+    from cramwire.v1 import types_pb2
+
+NS_PER_S: Final = 1_000_000_000
+_REATTACH_EVERY_NS: Final = NS_PER_S // 2
+_REATTACH_WAIT_S: Final = 0.3
+"""The main loop waits no longer: what is in DRAM and in swap goes on."""
+
+
+class LinkState(Enum):
+    """How the session stands."""
+
+    UP = "up"
+    DOWN = "down"
+    """The device does not answer; the session may still hold."""
+    OVER = "over"
+    """No session: the bytes in the region are gone."""
+
+
+class NodeLink:
+    """Attach, hold, lose and attach again. It is what the performer writes to and reads from."""
+
+    def __init__(self, client: NodeClient, region: Region, inbox: SimpleQueue[Message]) -> None:
+        self.client: Final = client
+        self.region: Final = region
+        self.state = LinkState.OVER
+        self.over_reason = ""
+        """The wire's reason for the end of the last session."""
+        self.refused_writes = {NodeStatus.NO_MORE_WRITES: 0, NodeStatus.REGION_LIMIT: 0}
+        """Write commands that ended so."""
+        self._inbox = inbox
+        self._session: Session | None = None
+        self._keeper: LeaseKeeper | None = None
+        self._watcher: EventWatcher | None = None
+        self._take_over = False
+        self._next_attach_ns = 0
+        self._last_region: types_pb2.RegionTelemetry | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The session that holds, or that did before the link went down."""
+        return self._session
+
+    def attach(self, *, take_over: bool, wait_s: float | None = None) -> types_pb2.Telemetry:
+        """Begin a session and the threads that hold it.
+
+        Raises:
+            NodeRefused: the device says no.
+            NodeSilent: it does not answer; a region may have been given nevertheless.
+        """
+        assert self._session is None, self._session
+        self.client.identify(wait_s=wait_s)
+        try:
+            session, telemetry = self.client.attach(
+                self.region, take_over=take_over or self._take_over, wait_s=wait_s
+            )
+        except NodeSilent as silent:
+            self._take_over |= silent.may_have_happened
+            raise
+        self._take_over = False
+        self._session = session
+        self._last_region = telemetry.region
+        self.state = LinkState.UP
+        self._keeper = LeaseKeeper(self.client, session, self._inbox)
+        self._watcher = EventWatcher(self.client, session, telemetry.event_sequence, self._inbox)
+        return telemetry
+
+    def attach_again(self, now_ns: int) -> types_pb2.Telemetry | None:
+        """While the session is over: try now and then. None: not now, or it did not work."""
+        if self.state is not LinkState.OVER or now_ns < self._next_attach_ns:
+            return None
+        self._next_attach_ns = now_ns + _REATTACH_EVERY_NS
+        try:
+            return self.attach(take_over=False, wait_s=_REATTACH_WAIT_S)
+        except (NodeSilent, NodeRefused) as error:
+            self.over_reason = f"{self.over_reason.partition(';')[0]}; attach: {error}"
+            return None
+
+    def is_mine(self, session: str) -> bool:
+        """Whether a message is about the session of now: one from a former session says nothing."""
+        return self._session is not None and self._session.session == session
+
+    def down(self) -> None:
+        """The device did not answer."""
+        if self.state is LinkState.UP:
+            self.state = LinkState.DOWN
+
+    def up(self) -> None:
+        """It answered again, and knows the session."""
+        if self.state is LinkState.DOWN:
+            self.state = LinkState.UP
+
+    def over(self, reason: str) -> None:
+        """The session is over."""
+        self.state = LinkState.OVER
+        self.over_reason = reason
+        self._stop_threads()
+        self._session = None
+        self._next_attach_ns = 0
+
+    def close(self) -> int:
+        """Detach, if there is a session; the media bytes that came back. The channel is closed.
+
+        Raises:
+            NodeRefused, NodeSilent: the device did not take the goodbye; its lease will end the session.
+        """
+        self._stop_threads()
+        session, self._session = self._session, None
+        try:
+            return self.client.detach(session) if session is not None else 0
+        finally:
+            self.state = LinkState.OVER
+            self.client.close()
+
+    def _stop_threads(self) -> None:
+        for thread in (self._keeper, self._watcher):
+            if thread is not None:
+                thread.stop()
+        self._keeper = self._watcher = None
+
+    # -- telemetry --------------------------------------------------------------------------------
+
+    def reading(self, telemetry: types_pb2.Telemetry) -> NodeReading:
+        """Telemetry as the policy reads it. Device-wide events carry no region: ours was last as it was."""
+        if telemetry.HasField("region") and telemetry.region.host == self.region.host:
+            self._last_region = telemetry.region
+        region = self._last_region
+        assert region is not None, "attach tells of the region"
+        return NodeReading(
+            watermark=max(1, telemetry.watermark),
+            no_more_writes=telemetry.no_more_writes,
+            media_free_bytes=telemetry.media_free_bytes,
+            ratio_milli=region.ratio_milli,
+            zratio_milli=telemetry.zratio_milli,
+            stored_pages=region.stored_pages,
+            region_free_bytes=max(0, region.limit_media_bytes - region.media_used_bytes),
+            logical_bytes=region.logical_bytes,
+        )
+
+    # -- data, as the performer asks for it ---------------------------------------------------------
+
+    def write(self, dpas: Sequence[int], data: bytes) -> NodeWritten:
+        """Store pages on the device."""
+        session = self._session
+        if session is None or self.state is not LinkState.UP:
+            return NodeWritten(self._absent(), 0)
+        answer = self.client.write(session, dpas, data)
+        self._note(answer.status)
+        if answer.status in self.refused_writes:
+            self.refused_writes[answer.status] += 1
+        return answer
+
+    def read(self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]) -> NodeLoaded:
+        """Read pages from the device."""
+        session = self._session
+        if session is None or self.state is not LinkState.UP:
+            return NodeLoaded(self._absent())
+        answer = self.client.read(session, dpas, take)
+        self._note(answer.status)
+        return answer
+
+    def trim(self, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
+        """TRIM ranges of the region."""
+        session = self._session
+        if session is None or self.state is not LinkState.UP:
+            return NodeTrimmed(self._absent())
+        answer = self.client.trim(session, ranges)
+        self._note(answer.status)
+        return answer
+
+    def _absent(self) -> NodeStatus:
+        return NodeStatus.UNAVAILABLE if self.state is LinkState.DOWN else NodeStatus.GONE
+
+    def _note(self, status: NodeStatus) -> None:
+        if status is NodeStatus.UNAVAILABLE:
+            self.down()
+        elif status is NodeStatus.GONE:
+            self.over(self.client.gone_reason)

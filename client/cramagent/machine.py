@@ -1,0 +1,124 @@
+"""One host, put together: policy, memory, tiers, link, workload. The runner only sets it going."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from cramagent.accesses import Accesses
+from cramagent.dram import Dram
+from cramagent.losses import Losses
+from cramagent.performer import Performer
+from cramagent.policy.effects import Tier
+from cramagent.policy.host import Host
+from cramagent.tally import Tally
+from cramagent.tiers.swapfile import SwapFile
+from cramagent.tiers.zswap import Zswap
+from cramagent.truth import Truth
+from cramagent.verifier import Verifier
+from cramagent.workload import Workload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cramagent.link import NodeLink
+    from cramagent.patterns import Pattern
+    from cramagent.policy.settings import PolicySettings
+    from cramagent.sources.changes import Source
+    from cramagent.tiers import TierStore
+    from cramwire.v1 import types_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a machine is built from. Sizes in bytes."""
+
+    policy: PolicySettings
+    zswap_bytes: int
+    swap_bytes: int
+    swap_folder: Path
+    pattern: Pattern
+    write_share: float
+    seed: int
+
+
+@dataclass(slots=True)
+class Machine:
+    """The parts, by name."""
+
+    host: Host
+    dram: Dram
+    tiers: dict[Tier, TierStore]
+    link: NodeLink
+    performer: Performer
+    truth: Truth
+    tally: Tally
+    losses: Losses
+    accesses: Accesses
+    source: Source
+    workload: Workload
+    verifier: Verifier
+    _logical_bytes: int = 0
+
+    @classmethod
+    def build(cls, plan: Plan, source: Source, link: NodeLink) -> Machine:
+        """All parts, wired; no byte has moved yet.
+
+        Raises:
+            OSError: the swap file cannot be made.
+        """
+        host = Host(plan.policy)
+        dram = Dram(plan.policy.dram_pages)
+        tiers: dict[Tier, TierStore] = {
+            Tier.ZSWAP: Zswap(plan.zswap_bytes),
+            Tier.SWAPFILE: SwapFile(plan.swap_folder, plan.swap_bytes),
+        }
+        performer = Performer(dram, link, tiers)
+        truth, tally, losses = Truth(), Tally(), Losses()
+        accesses = Accesses(host, performer, dram, truth, tally)
+        workload = Workload(
+            source=source,
+            host=host,
+            performer=performer,
+            accesses=accesses,
+            truth=truth,
+            losses=losses,
+            tally=tally,
+            pattern=plan.pattern,
+            write_share=plan.write_share,
+            seed=plan.seed,
+        )
+        verifier = Verifier(
+            host=host,
+            performer=performer,
+            dram=dram,
+            tiers=tiers,
+            truth=truth,
+            accesses=accesses,
+            losses=losses,
+        )
+        return cls(
+            host, dram, tiers, link, performer, truth, tally, losses, accesses, source, workload, verifier
+        )
+
+    def attached(self, telemetry: types_pb2.Telemetry) -> None:
+        """A session began: the policy gets an empty node."""
+        self._logical_bytes = self.link.region.logical_bytes
+        self.host.node_attached(self._logical_bytes)
+        self.take_reading(telemetry)
+
+    def take_reading(self, telemetry: types_pb2.Telemetry) -> None:
+        """Telemetry of any origin: to the policy, with the region's size if that changed."""
+        reading = self.link.reading(telemetry)
+        if self._logical_bytes and reading.logical_bytes != self._logical_bytes:
+            self.host.resized(reading.logical_bytes)
+            self._logical_bytes = reading.logical_bytes
+        self.host.reading(reading, monotonic_ns())
+
+    def close(self) -> None:
+        """Give back memory, files and the source."""
+        self.source.close()
+        for tier in self.tiers.values():
+            tier.close()
+        self.dram.close()

@@ -1,0 +1,60 @@
+"""What other threads tell the main loop, in the order in which it came. Times in ns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from cramwire.v1 import types_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Telemetry, from an event, a renewal or a refusal."""
+
+    session: str
+    telemetry: types_pb2.Telemetry
+    event_wall_ns: int = 0
+    """When the device says that it happened, wall time; 0: not an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoisonTold:
+    """An event names poisoned pages of our region."""
+
+    session: str
+    dpas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """Events that the device no longer had."""
+
+    session: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOver:
+    """The device no longer knows our session; `reason` is the wire's."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The device did not answer a renewal or the event stream broke."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The run is asked to end: `reason` as the report says it."""
+
+    reason: str
+
+
+Message: TypeAlias = Reading | PoisonTold | EventsMissed | SessionOver | LinkDown | Stop

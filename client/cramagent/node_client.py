@@ -1,0 +1,352 @@
+"""The wire, as the host uses it: pages out, pages in, and the one table of what refusals mean.
+
+Every data call is split to the device's limits, repeated while the device does not answer, and
+ends in a `NodeStatus`; no gRPC error leaves this file except as `NodeRefused` or `NodeSilent` from
+the control calls.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+
+from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
+from cramagent.policy.settings import PAGE_BYTES
+from cramwire.refusal import Refusal, read_refusal
+from cramwire.transport import CHANNEL_OPTIONS
+from cramwire.v1 import (
+    device_pb2,
+    device_pb2_grpc,
+    memory_pb2,
+    memory_pb2_grpc,
+    types_pb2,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_EXPIRED", "SESSION_ENDED"})
+_RETRY_CODES: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_FIRST_BACKOFF_S: Final = 0.02
+_LAST_BACKOFF_S: Final = 0.5
+
+
+class NodeRefused(Exception):
+    """The device said no to a control call; `refusal.reason` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+    @property
+    def session_over(self) -> bool:
+        """Whether the session is what it no longer knows."""
+        return self.refusal.reason in GONE_REASONS
+
+
+class NodeSilent(Exception):
+    """The device did not answer within the time that the runner waits."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message or refusal.code.name)
+        self.may_have_happened = _unanswered(refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One attachment: the two words that go with every call."""
+
+    session: str
+    generation: str
+    lease_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What the agent asks for when it attaches. Sizes in bytes."""
+
+    host: str
+    logical_bytes: int
+    guaranteed_bytes: int = 0
+    limit_bytes: int | None = None
+    lease_ns: int | None = None
+
+
+def device_target(address: str) -> str:
+    """`HOST:PORT` or `unix:PATH` as gRPC wants it.
+
+    Raises:
+        ValueError: neither.
+    """
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return address
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{address!r} is not an address: write HOST:PORT or unix:/path/to/socket")
+    return address
+
+
+class NodeClient:
+    """A channel to one device. The calls may be made from several threads; the session is given with each."""
+
+    def __init__(self, address: str, timeout_ns: int) -> None:
+        self._timeout_s = timeout_ns / 1e9
+        self.channel: Final = grpc.insecure_channel(device_target(address), options=CHANNEL_OPTIONS)
+        self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
+        self._memory = memory_pb2_grpc.MemoryServiceStub(self.channel)
+        self._closed = Event()
+        self._pages_per_request = self._ranges_per_trim = 1
+        self.device_ns: Final[dict[str, int]] = {"write": 0, "read": 0, "trim": 0, "flush": 0}
+        """Device time of the data calls, by operation: what the device says that they would have taken."""
+        self.refused_telemetry: types_pb2.Telemetry | None = None
+        """What the last refused write said about the device; the main loop takes it away."""
+        self.gone_reason = ""
+        """The wire's reason why the last call met no session."""
+
+    def close(self) -> None:
+        """End waiting and close the channel."""
+        self._closed.set()
+        self.channel.close()
+
+    # -- control ----------------------------------------------------------------------------------
+
+    def identify(self, *, wait_s: float | None = None) -> device_pb2.IdentifyResponse:
+        """What the device is; its limits hold for the calls that follow.
+
+        Raises:
+            NodeRefused: it says no.
+            NodeSilent: it does not answer.
+        """
+        said = self._control(partial(self._device.Identify, device_pb2.IdentifyRequest()), wait_s=wait_s)
+        self._pages_per_request = max(1, said.limits.pages_per_request)
+        self._ranges_per_trim = max(1, said.limits.ranges_per_trim)
+        return said
+
+    def attach(
+        self, region: Region, *, take_over: bool, wait_s: float | None = None
+    ) -> tuple[Session, types_pb2.Telemetry]:
+        """Get a region. An attach that was not answered may have happened: its repetition takes it over.
+
+        Raises:
+            NodeRefused: it says no.
+            NodeSilent: it does not answer.
+        """
+        request = device_pb2.AttachRequest(
+            host=region.host,
+            logical_bytes=region.logical_bytes,
+            guaranteed_media_bytes=region.guaranteed_bytes,
+            limit_media_bytes=region.limit_bytes,
+            lease_ns=region.lease_ns,
+            take_over=take_over,
+        )
+
+        def attach(timeout: float) -> device_pb2.AttachResponse:
+            try:
+                return self._device.Attach(request, timeout=timeout)
+            except grpc.RpcError as error:
+                if _unanswered(read_refusal(error)):
+                    request.take_over = True
+                raise
+
+        said = self._control(attach, wait_s=wait_s)
+        return Session(said.session, said.generation, said.lease_ns), said.telemetry
+
+    def renew(self, session: Session, *, timeout_s: float) -> types_pb2.Telemetry:
+        """Start the lease anew; asked once.
+
+        Raises:
+            NodeRefused: it says no.
+            NodeSilent: it does not answer.
+        """
+        request = device_pb2.RenewRequest(session=session.session, generation=session.generation)
+        return self._control(partial(self._device.Renew, request), wait_s=timeout_s).telemetry
+
+    def telemetry(self, session: Session) -> types_pb2.Telemetry:
+        """The device and our region, now.
+
+        Raises:
+            NodeRefused: it says no.
+            NodeSilent: it does not answer.
+        """
+        request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
+        return self._control(partial(self._device.GetTelemetry, request)).telemetry
+
+    def detach(self, session: Session) -> int:
+        """End the session; the media bytes that came back.
+
+        Raises:
+            NodeRefused: it says no.
+            NodeSilent: it does not answer.
+        """
+        request = device_pb2.DetachRequest(session=session.session, generation=session.generation)
+        return self._control(partial(self._device.Detach, request)).released_media_bytes
+
+    def watch(
+        self, session: Session, after_sequence: int | None
+    ) -> grpc.CallIterator[device_pb2.WatchEventsResponse]:
+        """The event stream, from behind an event or from now on."""
+        return self._device.WatchEvents(
+            device_pb2.WatchEventsRequest(
+                session=session.session, generation=session.generation, after_sequence=after_sequence
+            )
+        )
+
+    # -- data -------------------------------------------------------------------------------------
+
+    def write(self, session: Session, dpas: Sequence[int], data: bytes) -> NodeWritten:
+        """Store page i of `data` at `dpas[i]`, in order, until one is refused."""
+        accepted = 0
+        for start, end in self._batches(len(dpas), self._pages_per_request):
+            whole = end - start == len(dpas)
+            request = memory_pb2.WriteRequest(
+                session=session.session,
+                generation=session.generation,
+                dpas=dpas[start:end],
+                data=data if whole else data[start * PAGE_BYTES : end * PAGE_BYTES],
+            )
+            said = self._ask(partial(self._memory.Write, request))
+            if isinstance(said, Refusal):
+                if said.write_refused is not None:
+                    accepted += said.write_refused.accepted_pages
+                    self.device_ns["write"] += said.write_refused.device_ns
+                    self.refused_telemetry = said.write_refused.telemetry
+                return NodeWritten(node_status(said), accepted)
+            accepted += said.accepted_pages
+            self.device_ns["write"] += said.device_ns
+        return NodeWritten(NodeStatus.OK, accepted)
+
+    def read(
+        self, session: Session, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]
+    ) -> NodeLoaded:
+        """Read pages; `take` gets the positions in `dpas` that were read, and their bytes.
+
+        A poisoned request is asked again without the pages that it names: the others are readable.
+        """
+        poisoned: set[int] = set()
+        for start, end in self._batches(len(dpas), self._pages_per_request):
+            positions = list(range(start, end))
+            while positions:
+                request = memory_pb2.ReadRequest(
+                    session=session.session,
+                    generation=session.generation,
+                    dpas=[dpas[position] for position in positions],
+                )
+                said = self._ask(partial(self._memory.Read, request))
+                if not isinstance(said, Refusal):
+                    self.device_ns["read"] += said.device_ns
+                    take(positions, said.data)
+                    break
+                bad = set(said.pages_poisoned.dpas) if said.pages_poisoned is not None else set()
+                lost = [position for position in positions if dpas[position] in bad]
+                if not lost:
+                    status = node_status(said)
+                    # Poison that names none of our pages would be asked for again, for ever.
+                    return NodeLoaded(NodeStatus.UNAVAILABLE if status is NodeStatus.POISONED else status)
+                poisoned.update(lost)
+                positions = [position for position in positions if dpas[position] not in bad]
+        return NodeLoaded(NodeStatus.POISONED if poisoned else NodeStatus.OK, frozenset(poisoned))
+
+    def trim(self, session: Session, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
+        """TRIM ranges of (start, length) bytes."""
+        for start, end in self._batches(len(ranges), self._ranges_per_trim):
+            request = memory_pb2.TrimRequest(
+                session=session.session,
+                generation=session.generation,
+                ranges=[
+                    types_pb2.DpaRange(start=first, length=length) for first, length in ranges[start:end]
+                ],
+            )
+            said = self._ask(partial(self._memory.Trim, request))
+            if isinstance(said, Refusal):
+                return NodeTrimmed(node_status(said))
+            self.device_ns["trim"] += said.device_ns
+        return NodeTrimmed(NodeStatus.OK)
+
+    def flush(self, session: Session) -> NodeStatus:
+        """Wait until every TRIM of ours has released its media."""
+        request = memory_pb2.FlushRequest(session=session.session, generation=session.generation)
+        said = self._ask(partial(self._memory.Flush, request))
+        if isinstance(said, Refusal):
+            return node_status(said)
+        self.device_ns["flush"] += said.device_ns
+        return NodeStatus.OK
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _batches(count: int, most: int) -> Iterator[tuple[int, int]]:
+        for start in range(0, count, most):
+            yield start, min(start + most, count)
+
+    def _control(self, call: Callable[..., T], *, wait_s: float | None = None) -> T:
+        said = self._ask(call, wait_s=wait_s)
+        if not isinstance(said, Refusal):
+            return said
+        if said.code in _RETRY_CODES:
+            raise NodeSilent(said)
+        raise NodeRefused(said)
+
+    def _ask(self, call: Callable[..., T], *, wait_s: float | None = None) -> T | Refusal:
+        """Make a call, again and again while nobody answers, until the wait is over."""
+        until = time.monotonic() + (self._timeout_s if wait_s is None else wait_s)
+        backoff = _FIRST_BACKOFF_S
+        while True:
+            left = until - time.monotonic()
+            try:
+                return call(timeout=max(left, _FIRST_BACKOFF_S))
+            except grpc.RpcError as error:
+                refusal = read_refusal(error)
+            if refusal.reason in GONE_REASONS:
+                self.gone_reason = refusal.reason
+            if refusal.code not in _RETRY_CODES or time.monotonic() + backoff >= until:
+                return refusal
+            if self._closed.wait(backoff):
+                return refusal
+            backoff = min(2 * backoff, _LAST_BACKOFF_S)
+
+
+def _unanswered(refusal: Refusal) -> bool:
+    """Whether the device may have done what was asked: the request was sent, and no answer came."""
+    if refusal.code is grpc.StatusCode.UNAVAILABLE:
+        # What gRPC says of a request that never left; a reason would be the device's own answer.
+        return not refusal.reason and not refusal.message.startswith("failed to connect")
+    return refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class ProtocolBroken(Exception):
+    """The device answered what the contract does not allow here: a bug of one side."""
+
+
+_STATUS: Final[dict[str, NodeStatus]] = {
+    "NO_MORE_WRITES": NodeStatus.NO_MORE_WRITES,
+    "REGION_LIMIT": NodeStatus.REGION_LIMIT,
+    "POISONED": NodeStatus.POISONED,
+    "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
+    **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
+}
+
+
+def node_status(refusal: Refusal) -> NodeStatus:
+    """What a refused data call means to the policy: the one table.
+
+    Raises:
+        ProtocolBroken: a refusal that a correct agent never meets (a bad address, say).
+    """
+    status = _STATUS.get(refusal.reason)
+    if status is not None:
+        return status
+    if not refusal.reason and refusal.code in {
+        *_RETRY_CODES,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }:
+        return NodeStatus.UNAVAILABLE
+    raise ProtocolBroken(f"the device refused a data call: {refusal}")

@@ -1,0 +1,307 @@
+"""The main loop: the only thread that touches the policy.
+
+Each turn: hear the inbox, tend the link, play one change of the source, bring lost pages back, draw
+accesses, run the daemons, publish what is seen. With nothing due it sleeps in the inbox, so an event
+of the device is acted on at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from time import monotonic_ns, time_ns
+from typing import TYPE_CHECKING, Final
+
+from cramagent.accesses import OutOfMemory
+from cramagent.link import LinkState
+from cramagent.losses import CAUSES, POISON
+from cramagent.messages import EventsMissed, LinkDown, PoisonTold, Reading, SessionOver, Stop
+from cramagent.node_client import NodeRefused, NodeSilent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cramagent.machine import Machine
+    from cramagent.messages import Message
+    from cramagent.sources.changes import Change
+    from cramagent.verifier import Verified
+
+NS_PER_S: Final = 1_000_000_000
+_BACKGROUND_NS: Final = 20_000_000
+"""The daemons have a turn at least this often."""
+_PUBLISH_NS: Final = 200_000_000
+_LONGEST_SLEEP_NS: Final = 20_000_000
+_CATCH_UP_BATCHES: Final = 8
+"""Accesses that were due while the loop was busy elsewhere are made up for, up to so many batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast and how long. Times in ns; 0 is no limit."""
+
+    interval_ns: int = NS_PER_S
+    """Between the beginnings of two scans of the source."""
+    rate: int = 2_000
+    """Drawn accesses per second; 0: as many as can be had."""
+    batch_pages: int = 64
+    """Drawn accesses that are resolved together."""
+    duration_ns: int = 0
+    accesses: int = 0
+    """Drawn accesses after which the run ends."""
+    patience_ns: int = 3 * NS_PER_S
+    """How long the end of the run waits for a device that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended."""
+
+    reason: str
+    wall_ns: int
+    verified: Verified
+    detached: bool
+
+
+class Runner:
+    """Runs one machine until it is told to stop, or a limit, the source's end or a mismatch ends it."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        inbox: SimpleQueue[Message],
+        pace: Pace,
+        *,
+        say: Callable[[str], None],
+        publish: Callable[[Machine], None],
+    ) -> None:
+        self._machine = machine
+        self._inbox = inbox
+        self._pace = pace
+        self._say = say
+        self._publish = publish
+        self._scan: Iterator[Change | None] | None = None
+        self._next_scan_ns = 0
+        self._next_background_ns = 0
+        self._next_publish_ns = 0
+        self._drawn = 0
+        self._drawing_since_ns = 0
+        self._host_knows = LinkState.UP
+        self._was_open = True
+        self._reason = ""
+
+    def run(self) -> Ending:
+        """The whole run, from the first scan to the detach."""
+        began_ns = monotonic_ns()
+        try:
+            while not self._reason:
+                self._turn(began_ns)
+        except OutOfMemory as full:
+            self._reason = "out_of_memory"
+            self._say(str(full))
+        verified = self._verify()
+        self._publish(self._machine)
+        return Ending(self._reason, monotonic_ns() - began_ns, verified, self._detach())
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    def _turn(self, began_ns: int) -> None:
+        machine = self._machine
+        self._hear(block_ns=0)
+        now = monotonic_ns()
+        self._tend_link(now)
+        busy = self._step_scan(now)
+        busy |= machine.workload.restore(answering=machine.link.state is LinkState.UP)
+        busy |= self._draw(now)
+        now = monotonic_ns()
+        if busy or now >= self._next_background_ns:
+            self._background(now)
+        if now >= self._next_publish_ns:
+            self._next_publish_ns = now + _PUBLISH_NS
+            self._publish(machine)
+        self._check_limits(now, began_ns)
+        if not busy and not self._reason:
+            self._hear(block_ns=min(_LONGEST_SLEEP_NS, max(0, self._next_background_ns - now)))
+
+    def _background(self, now_ns: int) -> None:
+        machine = self._machine
+        machine.performer.drive(machine.host.background(now_ns))
+        self._take_refused_telemetry()
+        self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
+        is_open = machine.host.snapshot().open
+        if is_open != self._was_open and self._host_knows is LinkState.UP:
+            self._say("the node is open" if is_open else "the node is closed: the device is short of media")
+        self._was_open = is_open
+
+    def _step_scan(self, now_ns: int) -> bool:
+        """One change of the source; whether there was a scan to go on with."""
+        machine = self._machine
+        if self._scan is None:
+            if machine.source.ended or (now_ns < self._next_scan_ns and not machine.workload.begin_anew):
+                return False
+            machine.workload.begin_anew = False
+            self._scan = machine.source.scan()
+            self._next_scan_ns = now_ns + self._pace.interval_ns
+        try:
+            change = next(self._scan)
+        except StopIteration:
+            self._scan = None
+            machine.tally.scans += 1
+            if not self._drawing_since_ns:
+                self._drawing_since_ns = monotonic_ns()
+                self._say(f"{len(machine.truth)} pages stored; the accesses begin")
+            return False
+        if change is not None:
+            machine.workload.apply(change)
+        return True
+
+    def _draw(self, now_ns: int) -> bool:
+        """A batch of accesses, if one is due; they begin when the source was stored once."""
+        if not self._drawing_since_ns or (self._pace.accesses and self._drawn >= self._pace.accesses):
+            return False
+        batch = self._pace.batch_pages
+        if self._pace.rate:
+            due = (now_ns - self._drawing_since_ns) * self._pace.rate // NS_PER_S - self._drawn
+            if due > _CATCH_UP_BATCHES * batch:
+                # What cannot be made up for is forgotten: the clock starts anew.
+                self._drawing_since_ns += (due - batch) * NS_PER_S // self._pace.rate
+            if due < batch:
+                return False
+        if self._pace.accesses:
+            batch = min(batch, self._pace.accesses - self._drawn)
+        drawn = self._machine.workload.draw(batch)
+        self._drawn += batch
+        return drawn > 0
+
+    def _check_limits(self, now_ns: int, began_ns: int) -> None:
+        pace, machine = self._pace, self._machine
+        if machine.tally.mismatched:
+            self._reason = "mismatch"
+        elif machine.source.ended and self._scan is None:
+            self._reason = "source_ended"
+        elif pace.duration_ns and now_ns - began_ns >= pace.duration_ns:
+            self._reason = "duration"
+        elif pace.accesses and self._drawn >= pace.accesses:
+            self._reason = "accesses"
+
+    # -- the inbox ---------------------------------------------------------------------------------
+
+    def _hear(self, *, block_ns: int) -> None:
+        """Handle what the other threads told; wait for it for `block_ns` at most."""
+        lags: list[int] = []
+        try:
+            while True:
+                message = self._inbox.get(timeout=block_ns / 1e9) if block_ns else self._inbox.get_nowait()
+                block_ns = 0
+                self._handle(message, lags)
+        except Empty:
+            pass
+        if lags:
+            self._background(monotonic_ns())
+            acted = time_ns()
+            for happened in lags:
+                self._machine.tally.event_lag_seconds.observe(max(0, acted - happened) / 1e9)
+
+    def _handle(self, message: Message, lags: list[int]) -> None:
+        machine = self._machine
+        if isinstance(message, Stop):
+            self._reason = self._reason or message.reason
+            return
+        if not machine.link.is_mine(message.session):
+            return
+        match message:
+            case Reading(_, telemetry, event_wall_ns):
+                machine.link.up()
+                self._tell_host()
+                machine.take_reading(telemetry)
+                if event_wall_ns:
+                    machine.tally.events += 1
+                    lags.append(event_wall_ns)
+            case PoisonTold(_, dpas):
+                machine.host.poison_found(dpas)
+                machine.losses.find(machine.host, machine.workload.spaces, POISON)
+            case EventsMissed(_, count):
+                machine.tally.events_missed += count
+                self._ask_telemetry()
+            case LinkDown():
+                machine.link.down()
+                self._tell_host()
+            case SessionOver(_, reason):
+                machine.link.over(reason)
+                self._tell_host()
+
+    def _ask_telemetry(self) -> None:
+        link = self._machine.link
+        if link.session is None or link.state is not LinkState.UP:
+            return
+        try:
+            self._machine.take_reading(link.client.telemetry(link.session))
+        except NodeSilent:
+            link.down()
+        except NodeRefused as refused:
+            if not refused.session_over:
+                raise
+            link.over(refused.refusal.reason)
+
+    def _take_refused_telemetry(self) -> None:
+        """A refused write says how the device stands: that is news, too."""
+        client = self._machine.link.client
+        telemetry, client.refused_telemetry = client.refused_telemetry, None
+        if telemetry is not None:
+            self._machine.take_reading(telemetry)
+
+    # -- the link ----------------------------------------------------------------------------------
+
+    def _tend_link(self, now_ns: int) -> None:
+        machine = self._machine
+        self._take_refused_telemetry()
+        self._tell_host()
+        telemetry = machine.link.attach_again(now_ns)
+        if telemetry is None:
+            return
+        machine.tally.reattaches += 1
+        machine.attached(telemetry)
+        self._host_knows = LinkState.UP
+        self._say(f"attached again, generation {telemetry.generation}")
+
+    def _tell_host(self) -> None:
+        """Bring the policy to what the link knows, once for each change."""
+        machine, state = self._machine, self._machine.link.state
+        if state is self._host_knows:
+            return
+        self._host_knows = state
+        if state is LinkState.UP:
+            machine.host.node_reachable()
+            self._say("the device answers again")
+        elif state is LinkState.DOWN:
+            machine.host.node_unreachable()
+            self._say("the device does not answer: going on with DRAM and swap")
+        else:
+            machine.host.node_lost()
+            reason = machine.link.over_reason
+            cause = CAUSES.get(reason, "session_ended")
+            lost = machine.losses.find(machine.host, machine.workload.spaces, cause)
+            self._say(f"the session is over ({reason}): {lost} pages are lost")
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _verify(self) -> Verified:
+        """Every page once more; a device that is silent is waited for, a while."""
+        machine = self._machine
+        self._say(f"{self._reason}: verifying {len(machine.truth)} pages")
+        until = monotonic_ns() + self._pace.patience_ns
+        while machine.link.state is LinkState.DOWN and (left := until - monotonic_ns()) > 0:
+            self._hear(block_ns=min(left, _LONGEST_SLEEP_NS))
+        self._tell_host()
+        verified = machine.verifier.verify()
+        self._tell_host()
+        return verified
+
+    def _detach(self) -> bool:
+        """Whether the device took the goodbye."""
+        had_session = self._machine.link.session is not None
+        try:
+            self._machine.link.close()
+        except (NodeRefused, NodeSilent) as error:
+            self._say(f"not detached: {error}")
+            return False
+        return had_session

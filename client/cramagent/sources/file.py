@@ -1,0 +1,131 @@
+"""A file, or every file under a folder, page by page. The last page of each file is padded with zeros."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cramagent.policy.settings import PAGE_BYTES
+from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, SourceError, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cramagent.sources.changes import Change
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A file and where its pages begin."""
+
+    path: Path
+    first_vpn: int
+    pages: int
+
+
+class FileSource:
+    """Files in the order of their paths, one behind the other; symbolic links and empty files are left out.
+
+    A file that shrinks or goes away while the run lasts has no such page any more; one that is
+    changed is seen only where a page is read again.
+
+    Raises:
+        SourceError: nothing there to read.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: Path, max_pages: int) -> None:
+        self._files: list[_Placed] = []
+        self._left_out = 0
+        self._pages = 0
+        for file, size in _files_under(path):
+            pages = -(-size // PAGE_BYTES)
+            taken = min(pages, max_pages - self._pages)
+            self._left_out += pages - taken
+            if taken:
+                self._files.append(_Placed(file, self._pages, taken))
+                self._pages += taken
+        if not self._files:
+            raise SourceError(f"{path} holds no bytes")
+        # A file that this user may not read is better found now than in the middle of a run.
+        for placed in self._files:
+            placed.path.open("rb").close()
+        self._firsts = [placed.first_vpn for placed in self._files]
+        self._waiting = True
+
+    @property
+    def pages(self) -> int:
+        """Pages of all files taken."""
+        return self._pages
+
+    @property
+    def pages_left_out(self) -> int:
+        """Pages beyond `max_pages`."""
+        return self._left_out
+
+    @property
+    def ended(self) -> bool:
+        """Never: files stay."""
+        return False
+
+    def scan(self) -> Iterator[Change | None]:
+        """All pages, once."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        for placed in self._files:
+            try:
+                file = placed.path.open("rb", buffering=0)
+            except FileNotFoundError:
+                continue
+            with file:
+                for start in range(0, placed.pages, STORE_PAGES):
+                    count = min(STORE_PAGES, placed.pages - start)
+                    data = os.pread(file.fileno(), count * PAGE_BYTES, start * PAGE_BYTES)
+                    data += bytes(-len(data) % PAGE_BYTES)
+                    first = placed.first_vpn + start
+                    vpns = tuple(range(first, first + len(data) // PAGE_BYTES))
+                    if vpns:
+                        yield Store(MAIN_SPACE, vpns, data)
+
+    def page(self, space: int, vpn: int) -> bytes | None:
+        """One page, read now."""
+        assert space == MAIN_SPACE, space
+        index = bisect_right(self._firsts, vpn) - 1
+        if index < 0:
+            return None
+        placed = self._files[index]
+        if vpn - placed.first_vpn >= placed.pages:
+            return None
+        try:
+            with placed.path.open("rb", buffering=0) as file:
+                data = os.pread(file.fileno(), PAGE_BYTES, (vpn - placed.first_vpn) * PAGE_BYTES)
+        except FileNotFoundError:
+            return None
+        return data.ljust(PAGE_BYTES, b"\0") if data else None
+
+    def rewrite(self, space: int, vpn: int) -> bytes | None:
+        """The page's own bytes again: a file knows no others."""
+        return self.page(space, vpn)
+
+    def killed(self, space: int) -> None:
+        """Everything is stored anew by the next scan."""
+        assert space == MAIN_SPACE, space
+        self._waiting = True
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _files_under(path: Path) -> Iterator[tuple[Path, int]]:
+    """(file, bytes) of a file, or of the files under a folder."""
+    if path.is_file():
+        yield path, path.stat().st_size
+        return
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        status = file.lstat()
+        if file.is_file() and not file.is_symlink() and status.st_size:
+            yield file, status.st_size
