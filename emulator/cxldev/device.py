@@ -1,9 +1,25 @@
-"""The device: one object, all calls. Not thread-safe: hold one lock around every call."""
+"""The device: one object, all calls. Not thread-safe: hold one lock around every call.
+
+The expensive parts, compressing and expanding, stand between the two phases of a write or a read and
+are done by a `PageCodec`, without the lock. Times are ns of one monotonic clock of the caller's.
+
+Every call of a session may raise, in this order and before anything else: InvalidField (session or
+generation empty), StaleGeneration, LeaseExpired, SessionEnded, UnknownSession. Data calls do not
+renew the lease.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cxldev import audit, report
+from cxldev.checks import page_numbers, page_ranges
+from cxldev.config import PAGE_BYTES, DeviceConfig
+from cxldev.errors import InvalidField
+from cxldev.events import DetachCause, DeviceReset, FaultArmed, FaultCleared
+from cxldev.faults import Command, Delay, FaultLayers, Operation, PoisonFault, ResetFault
 from cxldev.outcomes import (
     Attachment,
     FlushOutcome,
@@ -18,52 +34,338 @@ from cxldev.outcomes import (
     WriteOutcome,
     WriteTicket,
 )
+from cxldev.placement import RegionRequest, attach_region, resize_region
+from cxldev.power_on import PowerOn
+from cxldev.read_path import close_read, open_read
+from cxldev.telemetry import Counters
+from cxldev.write_path import store_pages
 
 if TYPE_CHECKING:
-    from cxldev.codec import Buffer, CompressedPages, ExpandedPages, PageCodec
-    from cxldev.config import DeviceConfig
-    from cxldev.events import EventLog
-    from cxldev.faults import Fault
-    from cxldev.telemetry import Counters, Status, Telemetry
-    import numpy as np
     from numpy.typing import NDArray
 
+    from cxldev.codec import Buffer, CompressedPages, ExpandedPages, PageCodec
+    from cxldev.events import EventLog
+    from cxldev.faults import Fault
+    from cxldev.regions import Region
+    from cxldev.telemetry import Status, Telemetry
+
 __all__ = [
-    "Attachment", "Device", "FlushOutcome", "FlushTicket", "Injected", "PageDescription", "PageKind",
-    "ReadOutcome", "ReadTicket", "SessionRef", "TrimOutcome", "WriteOutcome", "WriteTicket",
+    "Attachment",
+    "Device",
+    "FlushOutcome",
+    "FlushTicket",
+    "Injected",
+    "PageDescription",
+    "PageKind",
+    "ReadOutcome",
+    "ReadTicket",
+    "SessionRef",
+    "TrimOutcome",
+    "WriteOutcome",
+    "WriteTicket",
 ]
 
 
 class Device:
-    config: DeviceConfig
-    counters: Counters
+    """One device, over all its generations."""
 
-    def __init__(self, config: DeviceConfig, *, generation: str, now_ns: int) -> None: ...
+    def __init__(self, config: DeviceConfig, *, generation: str, now_ns: int) -> None:
+        if not generation:
+            raise InvalidField("a generation needs an id")
+        self.config = config
+        self.counters = Counters()
+        self._faults = FaultLayers()
+        self._power = PowerOn(config, generation, self.counters, self._faults, now_ns)
+
     @property
-    def generation(self) -> str: ...
+    def generation(self) -> str:
+        """Id of this power-on."""
+        return self._power.generation
+
     @property
-    def events(self) -> EventLog: ...
-    def attach(self, *, session: str, host: str, logical_bytes: int, guaranteed_media_bytes: int = 0,
-               limit_media_bytes: int | None = None, lease_ns: int | None = None, take_over: bool = False,
-               now_ns: int) -> Attachment: ...
-    def renew(self, ref: SessionRef, now_ns: int) -> Attachment: ...
-    def resize(self, ref: SessionRef, logical_bytes: int, now_ns: int) -> Telemetry: ...
-    def detach(self, ref: SessionRef, now_ns: int) -> int: ...
-    def telemetry(self, ref: SessionRef | None, now_ns: int) -> Telemetry: ...
-    def host_of(self, ref: SessionRef, now_ns: int) -> str: ...
-    def begin_write(self, ref: SessionRef, dpas: NDArray[np.uint64], data_bytes: int, now_ns: int) -> WriteTicket: ...
-    def commit_write(self, ticket: WriteTicket, pages: CompressedPages, now_ns: int, *, in_flight_pages: int = 0) -> WriteOutcome: ...
-    def begin_read(self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int) -> ReadTicket: ...
-    def end_read(self, ticket: ReadTicket, expanded: ExpandedPages, now_ns: int, *, in_flight_pages: int = 0) -> ReadOutcome: ...
-    def abandon_read(self, ticket: ReadTicket) -> None: ...
-    def trim(self, ref: SessionRef, starts: NDArray[np.uint64], lengths: NDArray[np.uint64], now_ns: int) -> TrimOutcome: ...
-    def begin_flush(self, ref: SessionRef, now_ns: int) -> FlushTicket: ...
-    def flush_done(self, ticket: FlushTicket, now_ns: int) -> FlushOutcome | None: ...
-    def advance(self, now_ns: int) -> int | None: ...
-    def write(self, ref: SessionRef, dpas: NDArray[np.uint64], data: Buffer, now_ns: int, *, codec: PageCodec) -> WriteOutcome: ...
-    def read(self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int, *, codec: PageCodec) -> ReadOutcome: ...
-    def inject(self, fault: Fault, now_ns: int, *, fault_id: str, next_generation: str) -> Injected: ...
-    def clear(self, fault_id: str | None, now_ns: int) -> int: ...
-    def status(self, now_ns: int) -> Status: ...
-    def describe(self, host: str, dpas: NDArray[np.uint64]) -> list[PageDescription]: ...
-    def audit(self) -> None: ...
+    def events(self) -> EventLog:
+        """Events of this generation. A reset begins a new log; the old one can be read to its end."""
+        return self._power.events
+
+    # -- sessions -------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        *,
+        session: str,
+        host: str,
+        logical_bytes: int,
+        guaranteed_media_bytes: int = 0,
+        limit_media_bytes: int | None = None,
+        lease_ns: int | None = None,
+        take_over: bool = False,
+        now_ns: int,
+    ) -> Attachment:
+        """Give a host a region, held by the new `session` (an id never used before).
+
+        Raises:
+            InvalidField, NotAligned: an argument that no device could take.
+            AlreadyAttached: the host holds a region and does not take over.
+            LogicalCapacity: regions would outgrow the logical capacity, or be too many.
+            GuaranteeCapacity: guarantees would outgrow the physical capacity.
+        """
+        self._power.tick(now_ns)
+        request = RegionRequest(
+            session,
+            host,
+            logical_bytes,
+            guaranteed_media_bytes,
+            limit_media_bytes,
+            lease_ns,
+            take_over,
+        )
+        return self._attachment(attach_region(self._power, request))
+
+    def renew(self, ref: SessionRef, now_ns: int) -> Attachment:
+        """Start the lease anew."""
+        region = self._region(ref, now_ns)
+        region.expires_ns = self._power.now_ns + region.lease_ns
+        return self._attachment(region)
+
+    def resize(self, ref: SessionRef, logical_bytes: int, now_ns: int) -> Telemetry:
+        """Grow or shrink a region.
+
+        Raises:
+            InvalidField, NotAligned: not a size.
+            LogicalCapacity: regions would outgrow the logical capacity.
+            RegionInUse: pages that would be cut off hold data.
+        """
+        region = self._region(ref, now_ns)
+        resize_region(self._power, region, logical_bytes)
+        return self._power.telemetry(region)
+
+    def detach(self, ref: SessionRef, now_ns: int) -> int:
+        """End a session and release its media at once, whatever is queued. Returns the bytes released."""
+        return self._power.drop(self._region(ref, now_ns), DetachCause.REQUESTED)
+
+    def telemetry(self, ref: SessionRef | None, now_ns: int) -> Telemetry:
+        """The device now, with the region of a session if one is given."""
+        if ref is None:
+            self._power.tick(now_ns)
+            return self._power.telemetry()
+        return self._power.telemetry(self._region(ref, now_ns))
+
+    def host_of(self, ref: SessionRef, now_ns: int) -> str:
+        """Name of the host that holds a session."""
+        return self._region(ref, now_ns).host
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def begin_write(
+        self, ref: SessionRef, dpas: NDArray[np.uint64], data_bytes: int, now_ns: int
+    ) -> WriteTicket:
+        """Check a write before its pages are compressed. A ticket that is dropped costs nothing.
+
+        Raises:
+            EmptyRequest, TooMany, DataLength, NotAligned, OutOfRange, Overlapping.
+        """
+        region = self._region(ref, now_ns)
+        return WriteTicket(
+            ref, page_numbers(dpas, region.pages, self.config.max_pages_per_request, data_bytes)
+        )
+
+    def commit_write(
+        self, ticket: WriteTicket, pages: CompressedPages, now_ns: int, *, in_flight_pages: int = 0
+    ) -> WriteOutcome:
+        """Store the pages of a ticket. Writes take effect in the order of their commits.
+
+        Args:
+            ticket: what `begin_write` gave; the session is checked again.
+            pages: the compressed pages, one for each address.
+            now_ns: the caller's clock.
+            in_flight_pages: pages of other commands that the device is busy with (latency model).
+
+        Raises:
+            NoMoreWrites, RegionLimit: a page did not fit; the pages before it are stored.
+            OutOfRange: the region shrank since `begin_write`.
+        """
+        region = self._region(ticket.ref, now_ns)
+        return store_pages(self._power, region, ticket.pages, pages, in_flight_pages)
+
+    def begin_read(self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int) -> ReadTicket:
+        """Look pages up. Every ticket must be ended, by `end_read` or `abandon_read`.
+
+        Raises:
+            EmptyRequest, TooMany, NotAligned, OutOfRange, Overlapping.
+        """
+        region = self._region(ref, now_ns)
+        pages = page_numbers(dpas, region.pages, self.config.max_pages_per_request)
+        return open_read(self._power, region, ref, pages)
+
+    def end_read(
+        self, ticket: ReadTicket, expanded: ExpandedPages, now_ns: int, *, in_flight_pages: int = 0
+    ) -> ReadOutcome:
+        """Hand out what a ticket's pages held when the read began.
+
+        Raises:
+            Poisoned: names all pages of the request that are lost.
+        """
+        self._power.tick(now_ns)
+        return close_read(self._power, ticket, expanded, in_flight_pages)
+
+    def abandon_read(self, ticket: ReadTicket) -> None:
+        """End a read that failed. Harmless if it is ended already."""
+        ticket.arena.end_read(ticket.number)
+
+    def trim(
+        self, ref: SessionRef, starts: NDArray[np.uint64], lengths: NDArray[np.uint64], now_ns: int
+    ) -> TrimOutcome:
+        """Empty these ranges (bytes). They read as zeros at once; media comes back after the TRIM delay.
+
+        Raises:
+            EmptyRequest, TooMany, NotAligned, OutOfRange, Overlapping.
+        """
+        region, power = self._region(ref, now_ns), self._power
+        ranges = page_ranges(starts, lengths, region.pages, self.config.max_ranges_per_trim)
+        pages = np.concatenate([region.table.stored_in(start, end) for start, end in ranges])
+        trimmed = len(pages)
+        if trimmed:
+            due_ns = power.now_ns + self.config.trim_delay_ns
+            region.trims.push(trimmed, power.empty(region, pages), due_ns)
+            if self.config.trim_delay_ns:
+                power.wake_by(due_ns)
+            else:
+                self.counters.released_pages += region.trims.release_due(power.now_ns)
+                power.settle()
+        self.counters.trim_requests += 1
+        self.counters.trimmed_pages += trimmed
+        delay = self._delay(Operation.TRIM, region, trimmed, len(ranges))
+        return TrimOutcome(trimmed, delay.device_ns, delay.wall_ns)
+
+    def begin_flush(self, ref: SessionRef, now_ns: int) -> FlushTicket:
+        """Ask for all TRIMs of the region so far to be done."""
+        trims = self._region(ref, now_ns).trims
+        due_ns = trims.last_due_ns
+        return FlushTicket(
+            ref, self._power.now_ns if due_ns is None else due_ns, trims.last_number, trims.released_bytes
+        )
+
+    def flush_done(self, ticket: FlushTicket, now_ns: int) -> FlushOutcome | None:
+        """The outcome, or None if it is not done yet: ask again at `ticket.due_ns`."""
+        region = self._region(ticket.ref, now_ns)
+        if region.trims.done_number < ticket.through_trim:
+            return None
+        self.counters.flush_requests += 1
+        delay = self._delay(Operation.FLUSH, region, 0, 1)
+        released = region.trims.released_bytes - ticket.released_before_bytes
+        return FlushOutcome(released, delay.device_ns, delay.wall_ns)
+
+    def advance(self, now_ns: int) -> int | None:
+        """Let what is due happen: leases end, TRIMs are released. Returns when to come again, if at all."""
+        self._power.tick(now_ns)
+        return self._power.deadline()
+
+    # -- both phases at once, for a caller with one thread ------------------------------------------
+
+    def write(
+        self, ref: SessionRef, dpas: NDArray[np.uint64], data: Buffer, now_ns: int, *, codec: PageCodec
+    ) -> WriteOutcome:
+        """`begin_write`, compress, `commit_write`."""
+        ticket = self.begin_write(ref, dpas, memoryview(data).nbytes, now_ns)
+        return self.commit_write(ticket, codec.compress(data), now_ns)
+
+    def read(
+        self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int, *, codec: PageCodec
+    ) -> ReadOutcome:
+        """`begin_read`, expand, `end_read`."""
+        ticket = self.begin_read(ref, dpas, now_ns)
+        try:
+            return self.end_read(ticket, codec.expand(ticket.stored), now_ns)
+        finally:
+            self.abandon_read(ticket)
+
+    # -- the operator's side ----------------------------------------------------------------------
+
+    def inject(self, fault: Fault, now_ns: int, *, fault_id: str, next_generation: str) -> Injected:
+        """Arm a fault under `fault_id`, or do at once what is not held (poison, reset).
+
+        Args:
+            fault: what to do.
+            now_ns: the caller's clock.
+            fault_id: a new id, for faults that stay armed.
+            next_generation: id of the power-on that a reset begins.
+
+        Raises:
+            InvalidField, TooMany, NotAligned, OutOfRange, Overlapping: the fault cannot be injected.
+            UnknownHost: poison for a host without a region.
+        """
+        power = self._power
+        power.tick(now_ns)
+        fault.check(self.config)
+        if isinstance(fault, PoisonFault):
+            return Injected("", self._poison(fault))
+        if isinstance(fault, ResetFault):
+            self._reset(next_generation)
+            return Injected("", ())
+        self._faults.arm(fault_id, fault, power.now_ns)
+        power.record(FaultArmed(fault_id, fault.kind))
+        power.settle()
+        return Injected(fault_id, ())
+
+    def clear(self, fault_id: str | None, now_ns: int) -> int:
+        """Disarm one fault, or all (None). Returns how many. Raises UnknownFault."""
+        power = self._power
+        power.tick(now_ns)
+        gone = self._faults.disarm(fault_id)
+        for cleared, kind in gone:
+            power.record(FaultCleared(cleared, kind))
+        power.settle()
+        return len(gone)
+
+    def status(self, now_ns: int) -> Status:
+        """All that the operator may know, in one consistent reading."""
+        self._power.tick(now_ns)
+        return report.status(self._power)
+
+    def describe(self, host: str, dpas: NDArray[np.uint64]) -> list[PageDescription]:
+        """What the media holds for pages of a host.
+
+        Raises:
+            UnknownHost, EmptyRequest, TooMany, NotAligned, OutOfRange, Overlapping.
+        """
+        region = self._power.regions.must_have(host)
+        return report.describe(region, page_numbers(dpas, region.pages, self.config.max_pages_per_request))
+
+    def audit(self) -> None:
+        """Count everything again from the ground. Slow. Raises CapacityIdentityBroken."""
+        audit.audit(self._power)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _region(self, ref: SessionRef, now_ns: int) -> Region:
+        """The region of a session that is alive at this moment."""
+        self._power.tick(now_ns)
+        return self._power.regions.find(ref)
+
+    def _attachment(self, region: Region) -> Attachment:
+        return Attachment(region.session, self.generation, region.lease_ns, self._power.telemetry(region))
+
+    def _delay(self, operation: Operation, region: Region, pages: int, parts: int) -> Delay:
+        device_ns = self._power.latency.of_command(parts)
+        return self._faults.delay(Command(operation, region.host, pages), Delay(device_ns, 0))
+
+    def _poison(self, fault: PoisonFault) -> tuple[int, ...]:
+        power = self._power
+        region = power.regions.must_have(fault.host)
+        pages = fault.choose(region.table, self.config)
+        fresh = pages[region.table.kind[pages] != PageKind.POISONED]
+        self.counters.poison_created_injected_pages += len(fresh)
+        power.poison(region, fresh)
+        power.settle()
+        return tuple((pages * PAGE_BYTES).tolist())
+
+    def _reset(self, next_generation: str) -> None:
+        old = self._power
+        if not next_generation or next_generation == old.generation:
+            raise InvalidField(f"the next generation needs an id of its own, not {next_generation[:80]!r}")
+        old.record(DeviceReset(next_generation))
+        old.regions.abandon()
+        self.counters.resets += 1
+        self._power = PowerOn(self.config, next_generation, self.counters, self._faults, old.now_ns)
+        # Armed faults take their media from the new power-on, too.
+        self._power.settle()

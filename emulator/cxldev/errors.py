@@ -137,9 +137,7 @@ class RegionLimit(WriteRefused):
 class Poisoned(DeviceError):
     """The bytes of these pages are lost."""
 
-    def __init__(
-        self, message: str, *, dpas: tuple[int, ...], device_ns: int = 0, wall_ns: int = 0
-    ) -> None:
+    def __init__(self, message: str, *, dpas: tuple[int, ...], device_ns: int = 0, wall_ns: int = 0) -> None:
         super().__init__(message)
         self.dpas = dpas
         self.device_ns = device_ns

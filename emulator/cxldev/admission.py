@@ -1,0 +1,111 @@
+"""Which pages of a write fit. Pure: numbers in, a decision out.
+
+A page fits if what it needs more than it holds now is covered by its region's own limit, and by the
+free media less what other regions are guaranteed. Pages are judged in order, each on the ground of
+those before it. A page that needs no more than it holds always fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Obstacle(Enum):
+    """What a page did not fit into."""
+
+    MEDIA = "media"
+    """The media has no room at all."""
+    GUARANTEE = "guarantee"
+    """There is room, and it is guaranteed to other regions."""
+    LIMIT = "limit"
+    """The region's own limit. Told first where several stand in the way: waiting will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a region's write may grow into, bytes. May be below 0."""
+
+    free_bytes: int
+    """Free media, less what faults take of the next that is freed."""
+    unmet_of_others_bytes: int
+    limit_bytes: int
+    """Limit less what the region has."""
+
+    @property
+    def open_bytes(self) -> int:
+        """Free, and guaranteed to nobody else."""
+        return self.free_bytes - self.unmet_of_others_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The decision on one request."""
+
+    accepted: int
+    """Pages from the front that are acknowledged."""
+    obstacle: Obstacle | None
+    """What the page behind them met; None if there is none."""
+    poisoned: list[int] = field(default_factory=list)
+    """Indices of acknowledged pages that did not fit (mode `poison`)."""
+
+
+def admit(growth: NDArray[np.int64], room: Room) -> Admission:
+    """Mode `refuse`: the first page that does not fit ends the request.
+
+    Args:
+        growth: bytes that each page needs more than it holds; negative where it needs less.
+        room: what there is.
+    """
+    least = min(room.open_bytes, room.limit_bytes)
+    running = np.cumsum(growth)
+    if int(running.max()) <= least:
+        return Admission(len(growth), None)
+    beyond = np.flatnonzero((running > least) & (growth > 0))
+    if not beyond.size:
+        return Admission(len(growth), None)
+    first = int(beyond[0])
+    return Admission(first, _obstacle(int(running[first]), room))
+
+
+def admit_or_poison(growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64], room: Room) -> Admission:
+    """Mode `poison`: a page that does not fit the media is acknowledged and poisoned.
+
+    The request ends only at the region's own limit, or where not even the metadata of a poisoned page fits:
+    then nothing could tell that the page was lost.
+
+    Args:
+        growth: as of `admit`.
+        poisoned_growth: the same, if the page is poisoned: it holds no sectors then.
+        room: what there is.
+    """
+    decision = admit(growth, room)
+    if decision.obstacle is None:
+        return decision
+    taken = 0
+    poisoned: list[int] = []
+    for index, (whole, lost) in enumerate(zip(growth.tolist(), poisoned_growth.tolist(), strict=True)):
+        if whole > 0 and taken + whole > room.limit_bytes:
+            return Admission(index, Obstacle.LIMIT, poisoned)
+        if whole <= 0 or taken + whole <= room.open_bytes:
+            taken += whole
+        elif lost <= 0 or taken + lost <= room.open_bytes:
+            taken += lost
+            poisoned.append(index)
+        else:
+            return Admission(index, _obstacle(taken + lost, room), poisoned)
+    return Admission(len(growth), None, poisoned)
+
+
+def _obstacle(taken_bytes: int, room: Room) -> Obstacle:
+    if taken_bytes > room.limit_bytes:
+        return Obstacle.LIMIT
+    if taken_bytes > room.free_bytes:
+        return Obstacle.MEDIA
+    return Obstacle.GUARANTEE

@@ -1,0 +1,187 @@
+"""Where the bytes of stored pages live: one flat map, cut into places of a few sizes.
+
+A place is a multiple of 32 bytes. Freed places go on a stack of their size and are taken from there
+first. The map is flat so that zstd can read straight from it, outside any lock: therefore a place
+that is freed while a read is open waits in limbo until every read that began before has ended.
+
+The arena is the emulator's own economy. What a page costs on the emulated media (sectors) is the
+ledger's business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxldev.config import PAGE_BYTES
+from cxldev.sparse import sparse_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+STEP: Final = 32
+"""Places are multiples of this many bytes: on average half of it is lost for each page."""
+CLASSES: Final = PAGE_BYTES // STEP
+"""Sizes of places: 1..CLASSES steps."""
+SLACK_BYTES: Final = 64 << 20
+"""Waste that is never worth moving pages for."""
+
+
+class _Stack:
+    """Free places of one size, last in first out. A numpy array: 8 bytes a place, moved in blocks."""
+
+    __slots__ = ("count", "places")
+
+    def __init__(self) -> None:
+        self.places = np.empty(16, np.int64)
+        self.count = 0
+
+    def push(self, places: NDArray[np.int64]) -> None:
+        end = self.count + len(places)
+        if end > len(self.places):
+            grown = np.empty(max(end, 2 * len(self.places)), np.int64)
+            grown[: self.count] = self.places[: self.count]
+            self.places = grown
+        self.places[self.count : end] = places
+        self.count = end
+
+    def pop(self, count: int) -> NDArray[np.int64]:
+        """The last `count` places, or as many as there are. The result is a copy."""
+        taken = min(count, self.count)
+        self.count -= taken
+        return self.places[self.count : self.count + taken].copy()
+
+
+class Arena:
+    """Places for bytes. Offsets and sizes in bytes; a size is 1..4096 and is rounded up to steps."""
+
+    def __init__(self, live_bytes: int, batch_bytes: int) -> None:
+        """Room for `live_bytes` of places in use, with as much again of waste, and one batch more."""
+        self.size = 2 * live_bytes + 2 * batch_bytes + SLACK_BYTES
+        self.memory = sparse_memory(self.size)
+        self.top = 0
+        """Everything below was handed out at some time."""
+        self.live_bytes = 0
+        """Bytes of the places in use."""
+        self._stacks = [_Stack() for _ in range(CLASSES + 1)]
+        self._reads: dict[int, None] = {}
+        self._next_read = 1
+        self._limbo: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
+
+    # -- places ---------------------------------------------------------------------------------
+
+    def take(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A place for each size: offsets. Raises MemoryError, having changed nothing, if none is left."""
+        steps = (sizes + (STEP - 1)) // STEP
+        total = int(steps.sum()) * STEP
+        if self.top + total > self.size:
+            raise MemoryError(f"the arena of {self.size} bytes has no room for {total} more")
+        if len(steps) == 1:
+            places = self._take_of_size(int(steps[0]), 1)
+        else:
+            places = np.empty(len(steps), np.int64)
+            order, groups = _groups(steps)
+            for step, start, end in groups:
+                places[order[start:end]] = self._take_of_size(step, end - start)
+        self.live_bytes += total
+        return places
+
+    def _take_of_size(self, step: int, count: int) -> NDArray[np.int64]:
+        reused = self._stacks[step].pop(count)
+        missing = count - len(reused)
+        if not missing:
+            return reused
+        width = step * STEP
+        fresh = np.arange(self.top, self.top + missing * width, width, dtype=np.int64)
+        self.top += missing * width
+        return np.concatenate((reused, fresh)) if len(reused) else fresh
+
+    def give_back(self, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        """These places are not needed. Nobody may write to them before all open reads have ended."""
+        if not len(places):
+            return
+        steps = (sizes + (STEP - 1)) // STEP
+        self.live_bytes -= int(steps.sum()) * STEP
+        if self._reads:
+            self._limbo.append((self._next_read, places.copy(), steps))
+        else:
+            self._recycle(places, steps)
+
+    def _recycle(self, places: NDArray[np.int64], steps: NDArray[np.int64]) -> None:
+        if len(steps) == 1:
+            self._stacks[int(steps[0])].push(places)
+            return
+        order, groups = _groups(steps)
+        for step, start, end in groups:
+            self._stacks[step].push(places[order[start:end]])
+
+    def store(
+        self, places: NDArray[np.int64], sizes: NDArray[np.int64], data: bytes, starts: NDArray[np.int64]
+    ) -> None:
+        """Copy the pieces of `data` that begin at `starts` to their places."""
+        memory = self.memory
+        for place, size, start in zip(places.tolist(), sizes.tolist(), starts.tolist(), strict=True):
+            memory[place : place + size] = data[start : start + size]
+
+    # -- reads ----------------------------------------------------------------------------------
+
+    def begin_read(self) -> int:
+        """Open a read: places in use now keep their bytes until it ends. Returns its number."""
+        number = self._next_read
+        self._next_read = number + 1
+        self._reads[number] = None
+        return number
+
+    def end_read(self, number: int) -> None:
+        """Close a read; harmless if it is closed already."""
+        self._reads.pop(number, None)
+        if not self._limbo:
+            return
+        # Numbers only grow and dicts keep their order: the first is the oldest.
+        oldest = next(iter(self._reads), self._next_read)
+        while self._limbo and self._limbo[0][0] <= oldest:
+            _, places, steps = self._limbo.popleft()
+            self._recycle(places, steps)
+
+    # -- upkeep ---------------------------------------------------------------------------------
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether moving the pages in use to a new arena would free more memory than it copies."""
+        return self.top - self.live_bytes > self.live_bytes + SLACK_BYTES
+
+    def copy_to(self, other: Arena, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Copy pages to a new arena: their places there. Open reads go on reading here."""
+        moved = other.take(sizes)
+        steps = (sizes + (STEP - 1)) // STEP
+        rows_here = np.frombuffer(self.memory, f"V{STEP}", count=self.size // STEP)
+        rows_there = np.frombuffer(other.memory, f"V{STEP}", count=other.size // STEP)
+        order, groups = _groups(steps)
+        for step, start, end in groups:
+            chosen = order[start:end]
+            offsets = np.arange(step)
+            source = (places[chosen] // STEP)[:, np.newaxis] + offsets
+            target = (moved[chosen] // STEP)[:, np.newaxis] + offsets
+            rows_there[target] = rows_here[source]
+        return moved
+
+    def idle_places(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """All places that are not in use, as offsets and sizes: for the audit."""
+        for step, stack in enumerate(self._stacks):
+            places = stack.places[: stack.count]
+            yield places, np.full(len(places), step * STEP, np.int64)
+        for _, places, steps in self._limbo:
+            yield places, steps * STEP
+
+
+def _groups(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
+    """Order that sorts by size, and each size's (steps, start, end) within it."""
+    order = np.argsort(steps, kind="stable")
+    ranked = steps[order]
+    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+    ends = [*starts[1:].tolist(), len(steps)]
+    return order, list(zip(ranked[starts].tolist(), starts.tolist(), ends, strict=True))

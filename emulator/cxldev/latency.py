@@ -1,0 +1,108 @@
+"""Device time: what a command would have cost on the device. Pure arithmetic in whole ns.
+
+Of each page:
+
+    write  base + compress (unless same-filled) + sectors * per_sector
+    read   base + decompress (compressed pages) + sectors * per_sector
+    read, held by the block cache: base
+    TRIM, FLUSH: base for each range, base for a flush
+
+The pages of a command are shared out to the engines; what else is in flight is waited for, up to the tail:
+
+    service = max(longest page, ceil(sum of pages / engines))
+    wait    = min(queue_tail, in_flight_pages * (base + decompress) // engines)
+    device_ns = service + wait
+
+The block cache is direct-mapped by page number. A command looks up all its pages before it fills any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxldev.outcomes import PageKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxldev.config import LatencyConfig
+
+_REGION_SHIFT: Final = 44
+"""Page numbers of emulated devices are far below 2^44."""
+_REGIONS: Final = 1 << 18
+"""Region numbers are told apart modulo this: what is left of 63 bits, with room to spare."""
+
+
+class LatencyModel:
+    """The model and its block cache."""
+
+    def __init__(self, config: LatencyConfig) -> None:
+        self._config = config
+        self._slots = config.block_cache_pages
+        self._tags = np.full(self._slots, -1, np.int64)
+
+    def of_write(
+        self,
+        region: int,
+        pages: NDArray[np.int64],
+        kinds: NDArray[np.uint8],
+        sectors: NDArray[np.int64],
+        in_flight_pages: int,
+    ) -> int:
+        """Device ns of a write. The pages are in the block cache afterwards."""
+        config = self._config
+        if not len(pages):
+            return 0
+        self._fill(region, pages)
+        costs = config.base_ns + sectors * config.per_sector_ns
+        if config.compress_ns:
+            costs = costs + (kinds != PageKind.SAME_FILLED) * config.compress_ns
+        return self._served(costs, in_flight_pages)
+
+    def of_read(
+        self,
+        region: int,
+        pages: NDArray[np.int64],
+        kinds: NDArray[np.uint8],
+        sectors: NDArray[np.int64],
+        in_flight_pages: int,
+    ) -> int:
+        """Device ns of a read. Its compressed pages are in the block cache afterwards."""
+        config = self._config
+        packed = kinds == PageKind.COMPRESSED
+        costs = packed * config.decompress_ns + sectors * config.per_sector_ns
+        if self._slots:
+            tags = _tags(region, pages)
+            costs[self._tags[tags % self._slots] == tags] = 0
+            kept = tags[packed]
+            self._tags[kept % self._slots] = kept
+        return self._served(costs + config.base_ns, in_flight_pages)
+
+    def of_command(self, parts: int) -> int:
+        """Device ns of a TRIM with so many ranges, or of a flush (one part)."""
+        return parts * self._config.base_ns
+
+    def forget(self, region: int, pages: NDArray[np.int64]) -> None:
+        """These pages were trimmed or poisoned: the block cache drops them."""
+        if self._slots:
+            tags = _tags(region, pages)
+            slots = tags % self._slots
+            self._tags[slots[self._tags[slots] == tags]] = -1
+
+    def _fill(self, region: int, pages: NDArray[np.int64]) -> None:
+        if self._slots:
+            tags = _tags(region, pages)
+            self._tags[tags % self._slots] = tags
+
+    def _served(self, costs: NDArray[np.int64], in_flight_pages: int) -> int:
+        config = self._config
+        engines = config.engines
+        service = max(int(costs.max()), -(-int(costs.sum()) // engines))
+        wait = in_flight_pages * (config.base_ns + config.decompress_ns) // engines
+        return service + min(config.queue_tail_ns, wait)
+
+
+def _tags(region: int, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+    return pages + (region % _REGIONS << _REGION_SHIFT)

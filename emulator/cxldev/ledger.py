@@ -1,0 +1,249 @@
+"""Where every byte of media is booked. The one place that moves media, and that asserts the identity.
+
+    used + free = physical
+    used = sectors + metadata + staged + reserved
+    metadata = (stored pages + queued pages) * metadata_bytes
+    sectors + metadata = what the regions' accounts say, taken together
+
+The parts are booked apart from each other, so that a slip in one shows in the sums. Every change goes
+through `Ledger._apply`; one that would break a rule raises `CapacityIdentityBroken` and books nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cxldev.errors import CapacityIdentityBroken
+
+if TYPE_CHECKING:
+    from cxldev.telemetry import Counters
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """The media of one region. Moved by the ledger only."""
+
+    guaranteed_bytes: int
+    limit_bytes: int
+    stored_pages: int = 0
+    stored_sectors: int = 0
+    queued_pages: int = 0
+    """Trimmed, media not released yet."""
+    queued_sectors: int = 0
+    used_bytes: int = 0
+    """Sectors and metadata, of stored and of queued pages."""
+
+    @property
+    def unmet_bytes(self) -> int:
+        """Media that is guaranteed to the region and that it has not taken yet."""
+        return max(0, self.guaranteed_bytes - self.used_bytes)
+
+
+class Ledger:
+    """The books of one generation. Bytes, pages, sectors."""
+
+    def __init__(
+        self, physical_bytes: int, sector_bytes: int, metadata_bytes: int, counters: Counters
+    ) -> None:
+        self.physical_bytes = physical_bytes
+        self.sector_bytes = sector_bytes
+        self.metadata_per_page = metadata_bytes
+        self.free_bytes = physical_bytes
+        self.sectors_bytes = 0
+        self.metadata_bytes = 0
+        self.staged_bytes = 0
+        self.reserved_bytes = 0
+        self.stored_pages = 0
+        self.stored_sectors = 0
+        self.queued_pages = 0
+        self.accounts: list[Account] = []
+        self._counters = counters
+
+    # -- what is asked --------------------------------------------------------------------------
+
+    @property
+    def used_bytes(self) -> int:
+        """All media that is not free."""
+        return self.sectors_bytes + self.metadata_bytes + self.staged_bytes + self.reserved_bytes
+
+    @property
+    def guaranteed_bytes(self) -> int:
+        """All guarantees together."""
+        return sum(account.guaranteed_bytes for account in self.accounts)
+
+    def unmet_of_others(self, account: Account) -> int:
+        """Media that other regions are guaranteed and have not taken yet."""
+        return sum(other.unmet_bytes for other in self.accounts if other is not account)
+
+    def media_of(self, pages: int, sectors: int) -> int:
+        """What so many pages with so many sectors take, metadata included."""
+        return sectors * self.sector_bytes + pages * self.metadata_per_page
+
+    # -- what is booked -------------------------------------------------------------------------
+
+    def open_account(self, guaranteed_bytes: int, limit_bytes: int) -> Account:
+        """An empty account of a new region."""
+        account = Account(guaranteed_bytes, limit_bytes)
+        self.accounts.append(account)
+        return account
+
+    def close_account(self, account: Account) -> int:
+        """Release all that a region holds, queued or not, and forget it. Returns the bytes released."""
+        released = account.used_bytes
+        self._apply(
+            account,
+            pages=-account.stored_pages,
+            sectors=-account.stored_sectors,
+            queued_pages=-account.queued_pages,
+            queued_sectors=-account.queued_sectors,
+        )
+        self.accounts.remove(account)
+        return released
+
+    def store(self, account: Account, pages: int, sectors: int) -> None:
+        """Stored pages and their sectors changed by this much; media that is released comes back at once."""
+        self._apply(account, pages=pages, sectors=sectors)
+
+    def queue(self, account: Account, pages: int, sectors: int) -> None:
+        """Stored pages were trimmed: their media stays in use until `release`."""
+        self._apply(account, pages=-pages, sectors=-sectors, queued_pages=pages, queued_sectors=sectors)
+
+    def release(self, account: Account, pages: int, sectors: int) -> int:
+        """Queued pages give their media back. Returns the bytes released."""
+        self._apply(account, queued_pages=-pages, queued_sectors=-sectors)
+        return self.media_of(pages, sectors)
+
+    def reserve(self, change_bytes: int) -> None:
+        """Faults take this much of the free media, or give it back."""
+        self._apply(None, reserved_bytes=change_bytes)
+
+    def _apply(
+        self,
+        account: Account | None,
+        *,
+        pages: int = 0,
+        sectors: int = 0,
+        queued_pages: int = 0,
+        queued_sectors: int = 0,
+        reserved_bytes: int = 0,
+    ) -> None:
+        """Book one change whole, or raise and book nothing. All arguments are differences."""
+        before = self._snapshot(account)
+        sector_change = (sectors + queued_sectors) * self.sector_bytes
+        metadata_change = (pages + queued_pages) * self.metadata_per_page
+        self.stored_pages += pages
+        self.stored_sectors += sectors
+        self.queued_pages += queued_pages
+        self.sectors_bytes += sector_change
+        self.metadata_bytes += metadata_change
+        self.reserved_bytes += reserved_bytes
+        self.free_bytes -= sector_change + metadata_change + reserved_bytes
+        if account is not None:
+            account.stored_pages += pages
+            account.stored_sectors += sectors
+            account.queued_pages += queued_pages
+            account.queued_sectors += queued_sectors
+            account.used_bytes += sector_change + metadata_change
+        try:
+            self.check(account)
+        except CapacityIdentityBroken:
+            self._restore(account, before)
+            raise
+        self._counters.peak_media_used_bytes = max(self._counters.peak_media_used_bytes, self.used_bytes)
+
+    def check(self, account: Account | None = None) -> None:
+        """Assert the identity, and one account in detail. Raises CapacityIdentityBroken."""
+        self._counters.capacity_identity_checks += 1
+        used = self.used_bytes
+        parts = (
+            self.free_bytes,
+            self.sectors_bytes,
+            self.metadata_bytes,
+            self.staged_bytes,
+            self.reserved_bytes,
+            self.stored_pages,
+            self.stored_sectors,
+            self.queued_pages,
+        )
+        if min(parts) < 0:
+            raise CapacityIdentityBroken(f"a part of the media is negative: {self.describe()}")
+        if used + self.free_bytes != self.physical_bytes:
+            raise CapacityIdentityBroken(f"used + free is not the physical capacity: {self.describe()}")
+        if self.metadata_bytes != (self.stored_pages + self.queued_pages) * self.metadata_per_page:
+            raise CapacityIdentityBroken(f"metadata does not match the pages: {self.describe()}")
+        if sum([one.used_bytes for one in self.accounts]) != self.sectors_bytes + self.metadata_bytes:
+            raise CapacityIdentityBroken(f"the regions do not add up to what is used: {self.describe()}")
+        if account is not None and (
+            min(account.stored_pages, account.stored_sectors, account.queued_pages, account.queued_sectors)
+            < 0
+            or account.used_bytes
+            != self.media_of(
+                account.stored_pages + account.queued_pages, account.stored_sectors + account.queued_sectors
+            )
+        ):
+            raise CapacityIdentityBroken(f"a region's account does not add up: {account}")
+
+    def describe(self) -> str:
+        """All parts, for a message."""
+        return (
+            f"physical {self.physical_bytes}, free {self.free_bytes}, sectors {self.sectors_bytes}, "
+            f"metadata {self.metadata_bytes}, staged {self.staged_bytes}, reserved {self.reserved_bytes}, "
+            f"stored pages {self.stored_pages}, queued pages {self.queued_pages}, "
+            f"regions {[one.used_bytes for one in self.accounts]}"
+        )
+
+    def _snapshot(self, account: Account | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        mine = (
+            self.stored_pages,
+            self.stored_sectors,
+            self.queued_pages,
+            self.sectors_bytes,
+            self.metadata_bytes,
+            self.reserved_bytes,
+            self.free_bytes,
+        )
+        if account is None:
+            return mine, ()
+        return mine, (
+            account.stored_pages,
+            account.stored_sectors,
+            account.queued_pages,
+            account.queued_sectors,
+            account.used_bytes,
+        )
+
+    def _restore(self, account: Account | None, before: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        (
+            self.stored_pages,
+            self.stored_sectors,
+            self.queued_pages,
+            self.sectors_bytes,
+            self.metadata_bytes,
+            self.reserved_bytes,
+            self.free_bytes,
+        ) = before[0]
+        if account is not None:
+            (
+                account.stored_pages,
+                account.stored_sectors,
+                account.queued_pages,
+                account.queued_sectors,
+                account.used_bytes,
+            ) = before[1]
+
+
+def ratio_milli(pages: int, media_bytes: int) -> int:
+    """Observed ratio, per mille: logical bytes by media bytes. 0 while nothing is stored.
+
+    Pages that take no media at all (same-filled, and no metadata charged) have no finite ratio: the
+    result is the largest that a 32-bit field can tell.
+    """
+    if not pages:
+        return 0
+    if not media_bytes:
+        return _LARGEST_RATIO
+    return min(1000 * pages * 4096 // media_bytes, _LARGEST_RATIO)
+
+
+_LARGEST_RATIO = 2**32 - 1

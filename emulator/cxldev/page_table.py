@@ -1,0 +1,121 @@
+"""What a region holds of each of its pages: columns, one entry a page, 16 bytes a page in all.
+
+| column   | of a COMPRESSED or RAW page     | SAME_FILLED | POISONED | EMPTY |
+|----------|---------------------------------|-------------|----------|-------|
+| kind     | `PageKind`                      | same        | same     | 0     |
+| sectors  | media sectors charged           | as charged  | 0        | 0     |
+| size     | bytes in the arena              | 0           | 0        | 0     |
+| checksum | of the page, not compressed     | 0           | 0        | 0     |
+| place    | offset in the arena             | the word    | 0        | 0     |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxldev.outcomes import PageKind
+from cxldev.sparse import sparse_zeros
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_SECTORS: Final = 64
+"""Sectors of a page where a sector is as small as can be (64 bytes)."""
+KINDS: Final = len(PageKind)
+_CENSUS: Final = KINDS * (MOST_SECTORS + 1)
+_CHUNK: Final = 1 << 16
+"""Pages that a resize looks at together: chunks that hold nothing are not copied."""
+
+
+class PageTable:
+    """The pages of one region. Page numbers are positions; memory is taken as pages are used."""
+
+    __slots__ = ("census", "checksum", "kind", "place", "sectors", "size")
+
+    def __init__(self, pages: int) -> None:
+        self.kind = sparse_zeros(pages, np.uint8)
+        self.sectors = sparse_zeros(pages, np.uint8)
+        self.size = sparse_zeros(pages, np.uint16)
+        self.checksum = sparse_zeros(pages, np.uint32)
+        self.place = sparse_zeros(pages, np.uint64)
+        self.census = np.zeros((KINDS, MOST_SECTORS + 1), np.int64)
+        """Stored pages by kind and sectors; kept up to date so that nobody needs to scan."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def set(
+        self,
+        pages: NDArray[np.int64],
+        *,
+        kinds: NDArray[np.uint8],
+        sectors: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        checksums: NDArray[np.uint32],
+        places: NDArray[np.uint64],
+    ) -> None:
+        """Write these entries. The arena's places of the old ones are the caller's business."""
+        self._count(self.kind[pages], self.sectors[pages], -1)
+        self._count(kinds, sectors, 1)
+        self.kind[pages] = kinds
+        self.sectors[pages] = sectors
+        self.size[pages] = sizes
+        self.checksum[pages] = checksums
+        self.place[pages] = places
+
+    def clear(self, pages: NDArray[np.int64], kind: PageKind = PageKind.EMPTY) -> None:
+        """Make these pages empty, or poisoned."""
+        self._count(self.kind[pages], self.sectors[pages], -1)
+        self.kind[pages] = kind
+        self.sectors[pages] = 0
+        self.size[pages] = 0
+        self.checksum[pages] = 0
+        self.place[pages] = 0
+        if kind:
+            self.census[kind, 0] += len(pages)
+
+    def resized(self, pages: int) -> PageTable:
+        """The same pages in a table of another length. What is cut off must be empty."""
+        other = PageTable(pages)
+        for start in range(0, min(pages, len(self)), _CHUNK):
+            end = min(start + _CHUNK, pages, len(self))
+            if not self.kind[start:end].any():
+                continue
+            for column in ("kind", "sectors", "size", "checksum", "place"):
+                getattr(other, column)[start:end] = getattr(self, column)[start:end]
+        other.census = self.census
+        return other
+
+    def stored_in(self, start: int, end: int) -> NDArray[np.int64]:
+        """Numbers of the pages in start..end-1 that are not empty."""
+        return np.flatnonzero(self.kind[start:end]) + start
+
+    def in_arena(self) -> NDArray[np.int64]:
+        """Numbers of the pages whose bytes the arena holds."""
+        return np.flatnonzero(self.size)
+
+    @property
+    def stored_pages(self) -> int:
+        """Pages that are not empty."""
+        return int(self.census.sum())
+
+    def pages_of(self, kind: PageKind) -> int:
+        """Stored pages of one kind."""
+        return int(self.census[kind].sum())
+
+    def _count(
+        self, kinds: NDArray[np.uint8], sectors: NDArray[np.int64] | NDArray[np.uint8], sign: int
+    ) -> None:
+        if len(kinds) == 1:
+            if kinds[0]:
+                self.census[kinds[0], sectors[0]] += sign
+            return
+        keys = kinds.astype(np.int64) * (MOST_SECTORS + 1) + sectors
+        found = np.bincount(keys, minlength=_CENSUS).reshape(KINDS, MOST_SECTORS + 1)
+        found[PageKind.EMPTY] = 0
+        if sign > 0:
+            self.census += found
+        else:
+            self.census -= found

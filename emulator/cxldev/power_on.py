@@ -1,0 +1,187 @@
+"""One power-on of the device: all state that a reset loses. Its parts, and the rules between them.
+
+Whoever changes media calls `settle` afterwards: faults take what they hold back, watermarks and the
+no-more-writes state move, and the arena is tidied up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxldev.arena import Arena
+from cxldev.config import PAGE_BYTES
+from cxldev.events import (
+    DetachCause,
+    Event,
+    EventKind,
+    EventLog,
+    NoMoreWritesEntered,
+    NoMoreWritesLeft,
+    RegionDetached,
+    WatermarkCrossed,
+)
+from cxldev.latency import LatencyModel
+from cxldev.ledger import Ledger
+from cxldev.outcomes import PageKind
+from cxldev.regions import RegionTable
+from cxldev.report import region_telemetry, telemetry
+from cxldev.watermarks import NoMoreWritesState, WatermarkGauge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxldev.config import DeviceConfig
+    from cxldev.faults import FaultLayers
+    from cxldev.regions import Region
+    from cxldev.telemetry import Counters, RegionTelemetry, Telemetry
+
+_MOVED_TOGETHER: Final = 4096
+"""Pages whose bytes are moved in one step when the arena is compacted."""
+
+
+class PowerOn:
+    """Ledger, arena, regions, queue, watermarks, cache and event log of one generation."""
+
+    def __init__(
+        self, config: DeviceConfig, generation: str, counters: Counters, faults: FaultLayers, now_ns: int
+    ) -> None:
+        self.config = config
+        self.generation = generation
+        self.counters = counters
+        self.faults = faults
+        self.now_ns = now_ns
+        self.ledger = Ledger(
+            config.physical_capacity_bytes, config.sector_bytes, config.metadata_bytes, counters
+        )
+        self.arena = self._new_arena()
+        self.regions = RegionTable(generation)
+        self.gauge = WatermarkGauge(config)
+        self.no_more_writes = NoMoreWritesState(config)
+        self.latency = LatencyModel(config.latency)
+        self.events = EventLog(config.event_log_entries)
+        self.refused_pages = 0
+        self._wake_ns: int | None = None
+        """No lease ends and no TRIM is due before this."""
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> None:
+        """Take the time: release what is due, end leases that ran out. Time never goes backwards."""
+        self.now_ns = max(self.now_ns, now_ns)
+        if self._wake_ns is None or self.now_ns < self._wake_ns:
+            return
+        released = sum(region.trims.release_due(self.now_ns) for region in self.regions)
+        if released:
+            self.counters.released_pages += released
+            self.settle()
+        for region in self.regions:
+            if region.expires_ns <= self.now_ns:
+                self.counters.leases_expired += 1
+                self.drop(region, DetachCause.LEASE_EXPIRED)
+        self._wake_ns = self.deadline()
+
+    def deadline(self) -> int | None:
+        """When something is to happen by itself, if anything is."""
+        times = [region.expires_ns for region in self.regions]
+        times += [due for region in self.regions if (due := region.trims.next_due_ns) is not None]
+        return min(times, default=None)
+
+    def wake_by(self, due_ns: int) -> None:
+        """Something is to happen by itself at that time."""
+        self._wake_ns = due_ns if self._wake_ns is None else min(self._wake_ns, due_ns)
+
+    # -- what changes media ---------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Media was taken or released: let all that follows from it happen."""
+        ledger = self.ledger
+        wanted = self.faults.held_back_bytes(ledger.physical_bytes)
+        change = min(wanted - ledger.reserved_bytes, ledger.free_bytes)
+        if change:
+            ledger.reserve(change)
+        moved = self.gauge.move(ledger.free_bytes)
+        if moved is not None:
+            if moved[1] > moved[0]:
+                self.counters.watermark_falls += 1
+            else:
+                self.counters.watermark_rises += 1
+            self.record(WatermarkCrossed(*moved))
+        if self.no_more_writes.left(ledger):
+            self.record(NoMoreWritesLeft())
+        if self.arena.wasteful:
+            self._compact()
+
+    def starved(self, region: Region) -> None:
+        """A page of this region found no room on the media."""
+        if self.no_more_writes.enter(region.account):
+            self.counters.no_more_writes += 1
+            self.record(NoMoreWritesEntered())
+
+    def empty(self, region: Region, pages: NDArray[np.int64], kind: PageKind = PageKind.EMPTY) -> int:
+        """Stored pages become empty, or poisoned. Returns their sectors, which are still booked."""
+        table = region.table
+        sectors = int(table.sectors[pages].sum())
+        self.free_places(region, pages)
+        table.clear(pages, kind)
+        self.latency.forget(region.number, pages)
+        return sectors
+
+    def free_places(self, region: Region, pages: NDArray[np.int64]) -> None:
+        """The arena's places of these pages are not needed."""
+        sizes = region.table.size[pages]
+        held = sizes > 0
+        if held.any():
+            places = region.table.place[pages[held]].astype(np.int64)
+            self.arena.give_back(places, sizes[held].astype(np.int64))
+
+    def poison(self, region: Region, pages: NDArray[np.int64]) -> None:
+        """Stored pages lose their bytes; they stay stored, without sectors. Does not settle."""
+        sectors = self.empty(region, pages, PageKind.POISONED)
+        self.ledger.store(region.account, 0, -sectors)
+
+    def drop(self, region: Region, cause: DetachCause) -> int:
+        """End a region: all its media comes back at once. Returns the bytes released."""
+        self.empty(region, region.table.stored_in(0, region.pages))
+        self.counters.released_pages += region.account.queued_pages
+        released = self.ledger.close_account(region.account)
+        self.regions.remove(region, cause)
+        self.counters.detaches += 1
+        self.record(RegionDetached(region.host, cause), region)
+        self.settle()
+        return released
+
+    # -- what is told ---------------------------------------------------------------------------
+
+    def record(self, kind: EventKind, region: Region | None = None) -> None:
+        """Append an event to the log, with the telemetry of this moment."""
+        sequence = self.events.last_sequence + 1
+        seen = telemetry(self, self.region_telemetry(region), event_sequence=sequence)
+        self.events.append(Event(sequence, self.generation, self.now_ns, seen, kind))
+
+    def telemetry(self, region: Region | None = None) -> Telemetry:
+        """The device now, and one region."""
+        return telemetry(self, self.region_telemetry(region), event_sequence=self.events.last_sequence)
+
+    def region_telemetry(self, region: Region | None) -> RegionTelemetry | None:
+        """One region now."""
+        return None if region is None else region_telemetry(self.ledger, region)
+
+    # -- the arena ------------------------------------------------------------------------------
+
+    def _new_arena(self) -> Arena:
+        config = self.config
+        return Arena(config.physical_capacity_bytes, config.max_pages_per_request * PAGE_BYTES)
+
+    def _compact(self) -> None:
+        """Move all bytes in use to a new arena. Open reads keep the old one until they end."""
+        old, new = self.arena, self._new_arena()
+        for region in self.regions:
+            table = region.table
+            pages = table.in_arena()
+            for start in range(0, len(pages), _MOVED_TOGETHER):
+                some = pages[start : start + _MOVED_TOGETHER]
+                places, sizes = table.place[some].astype(np.int64), table.size[some].astype(np.int64)
+                table.place[some] = old.copy_to(new, places, sizes).astype(np.uint64)
+        self.arena = new

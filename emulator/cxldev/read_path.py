@@ -1,0 +1,92 @@
+"""Reading: what the page table says when it begins, what the checksums say when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxldev.codec import StoredPages
+from cxldev.config import PAGE_BYTES
+from cxldev.errors import Poisoned
+from cxldev.events import PoisonFound
+from cxldev.faults import Command, Delay, Operation
+from cxldev.outcomes import PageKind, ReadOutcome, ReadTicket, SessionRef
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxldev.codec import ExpandedPages
+    from cxldev.power_on import PowerOn
+    from cxldev.regions import Region
+
+
+def open_read(power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np.int64]) -> ReadTicket:
+    """Look the pages up. What they hold now is what the read gives, whatever happens meanwhile."""
+    table = region.table
+    stored = StoredPages(
+        kinds=table.kind[pages],
+        sizes=table.size[pages].astype(np.int64),
+        places=table.place[pages],
+        checksums=table.checksum[pages],
+        memory=power.arena.memory,
+    )
+    sectors = table.sectors[pages].astype(np.int64)
+    return ReadTicket(ref, region, pages, sectors, stored, power.arena, power.arena.begin_read())
+
+
+def close_read(
+    power: PowerOn, ticket: ReadTicket, expanded: ExpandedPages, in_flight_pages: int
+) -> ReadOutcome:
+    """Hand the pages out, or none of them if one is poisoned or damaged. Damaged pages become poisoned.
+
+    The session may have ended since the read began, by a lease or a reset: the read is good all the same.
+
+    Raises:
+        Poisoned: names all pages of the request that are lost.
+    """
+    ticket.arena.end_read(ticket.number)
+    region, stored, counters = ticket.region, ticket.stored, power.counters
+    count = ticket.count
+    counters.read_requests += 1
+    device_ns = power.latency.of_read(
+        region.number, ticket.pages, stored.kinds, ticket.sectors, in_flight_pages
+    )
+    delay = power.faults.delay(Command(Operation.READ, region.host, count), Delay(device_ns, 0))
+    lost = np.flatnonzero(stored.kinds == PageKind.POISONED).tolist()
+    if expanded.bad:
+        _poison_damaged(power, ticket, np.array(expanded.bad, np.int64))
+        lost = sorted({*lost, *expanded.bad})
+    if not lost:
+        counters.read_pages += count
+        return ReadOutcome(expanded.data, delay.device_ns, delay.wall_ns)
+
+    counters.poison_read_pages += len(lost)
+    dpas = tuple((ticket.pages[lost] * PAGE_BYTES).tolist())
+    if region.attached:
+        power.record(PoisonFound(dpas), region)
+    raise Poisoned(
+        f"the bytes of {len(dpas)} of {count} pages are lost, the first at {dpas[0]:#x}; read the others "
+        "without them; a write or a TRIM heals a page",
+        dpas=dpas,
+        device_ns=delay.device_ns,
+        wall_ns=delay.wall_ns,
+    )
+
+
+def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) -> None:
+    """Poison the pages that still hold the bytes that were found damaged."""
+    region, stored = ticket.region, ticket.stored
+    bad = bad[ticket.pages[bad] < region.pages]
+    if not region.attached or not bad.size:
+        return
+    table, pages = region.table, ticket.pages[bad]
+    same = (table.size[pages] == stored.sizes[bad]) & (table.checksum[pages] == stored.checksums[bad])
+    if ticket.arena is power.arena:
+        # While the read was open its places were not used anew: another place means other bytes.
+        same &= table.place[pages] == stored.places[bad]
+    pages = pages[same]
+    if pages.size:
+        power.counters.poison_created_checksum_pages += len(pages)
+        power.poison(region, pages)
+        power.settle()

@@ -1,0 +1,113 @@
+"""The device's state as values: telemetry for hosts, status for the operator. All Python ints."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cxldev.config import PAGE_BYTES
+from cxldev.ledger import ratio_milli
+from cxldev.outcomes import PageDescription, PageKind
+from cxldev.telemetry import MediaUse, RegionStatus, RegionTelemetry, Status, Telemetry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxldev.ledger import Ledger
+    from cxldev.power_on import PowerOn
+    from cxldev.regions import Region
+
+
+def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
+    """One region as its host may see it."""
+    account = region.account
+    return RegionTelemetry(
+        host=region.host,
+        logical_bytes=region.logical_bytes,
+        guaranteed_media_bytes=account.guaranteed_bytes,
+        limit_media_bytes=account.limit_bytes,
+        media_used_bytes=account.used_bytes,
+        stored_pages=account.stored_pages,
+        ratio_milli=ratio_milli(
+            account.stored_pages, ledger.media_of(account.stored_pages, account.stored_sectors)
+        ),
+        trim_queued_pages=account.queued_pages,
+    )
+
+
+def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence: int) -> Telemetry:
+    """The device as a host may see it."""
+    config, ledger = power.config, power.ledger
+    return Telemetry(
+        generation=power.generation,
+        event_sequence=event_sequence,
+        logical_capacity_bytes=config.logical_capacity_bytes,
+        physical_capacity_bytes=config.physical_capacity_bytes,
+        media_used_bytes=ledger.used_bytes,
+        media_free_bytes=ledger.free_bytes,
+        stored_pages=ledger.stored_pages,
+        ratio_milli=ratio_milli(
+            ledger.stored_pages, ledger.media_of(ledger.stored_pages, ledger.stored_sectors)
+        ),
+        zratio_milli=config.zratio_milli,
+        watermark=power.gauge.level,
+        no_more_writes=power.no_more_writes.active,
+        trim_queued_pages=ledger.queued_pages,
+        writes_refused_pages=power.refused_pages,
+        region=region,
+    )
+
+
+def status(power: PowerOn) -> Status:
+    """All that the operator may know."""
+    config, ledger = power.config, power.ledger
+    by_sectors = [0] * (PAGE_BYTES // config.sector_bytes + 1)
+    for region in power.regions:
+        for sectors, pages in enumerate(region.table.census.sum(axis=0)[: len(by_sectors)].tolist()):
+            by_sectors[sectors] += pages
+    return Status(
+        telemetry=power.telemetry(),
+        media=MediaUse(
+            sectors_bytes=ledger.sectors_bytes,
+            metadata_bytes=ledger.metadata_bytes,
+            staged_bytes=ledger.staged_bytes,
+            reserved_bytes=ledger.reserved_bytes,
+            peak_used_bytes=power.counters.peak_media_used_bytes,
+            pages_by_sectors=tuple(by_sectors),
+        ),
+        regions=tuple(
+            RegionStatus(
+                telemetry=region_telemetry(ledger, region),
+                lease_ns=region.lease_ns,
+                lease_remaining_ns=max(0, region.expires_ns - power.now_ns),
+                poisoned_pages=region.table.pages_of(PageKind.POISONED),
+            )
+            for region in power.regions
+        ),
+        faults=power.faults.listed(),
+        counters=dataclasses.replace(power.counters),
+        same_filled_stored_pages=_stored(power, PageKind.SAME_FILLED),
+        raw_stored_pages=_stored(power, PageKind.RAW),
+        poisoned_stored_pages=_stored(power, PageKind.POISONED),
+    )
+
+
+def _stored(power: PowerOn, kind: PageKind) -> int:
+    return sum(region.table.pages_of(kind) for region in power.regions)
+
+
+def describe(region: Region, pages: NDArray[np.int64]) -> list[PageDescription]:
+    """What the media holds of each page."""
+    table = region.table
+    descriptions = []
+    columns = (
+        pages.tolist(),
+        table.kind[pages].tolist(),
+        table.size[pages].tolist(),
+        table.sectors[pages].tolist(),
+    )
+    for page, kind, size, sectors in zip(*columns, strict=True):
+        held = PAGE_BYTES if kind == PageKind.RAW else size
+        descriptions.append(PageDescription(page * PAGE_BYTES, PageKind(kind), held, sectors))
+    return descriptions

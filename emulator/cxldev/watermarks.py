@@ -1,0 +1,100 @@
+"""When the device changes its mind about how much media remains.
+
+| level      | entered when free media is | left upwards when free media is   |
+|------------|----------------------------|-----------------------------------|
+| ABOVE_HIGH | above high                 | (the top)                         |
+| HIGH       | at most high               | above high + hysteresis           |
+| MEDIUM     | at most medium             | above medium + hysteresis         |
+| LOW        | at most low                | above low + hysteresis            |
+| CRITICAL   | at most critical           | above critical + hysteresis       |
+
+A move over several levels is one move. No more writes has two thresholds too, see `NoMoreWrites`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxldev.config import PAGE_BYTES
+from cxldev.telemetry import WatermarkLevel
+
+if TYPE_CHECKING:
+    from cxldev.config import DeviceConfig
+    from cxldev.ledger import Account, Ledger
+
+
+class WatermarkGauge:
+    """The level, moved by what is free. Bytes."""
+
+    def __init__(self, config: DeviceConfig) -> None:
+        marks, physical = config.watermarks, config.physical_capacity_bytes
+        hysteresis = physical * marks.hysteresis_milli // 1000
+        shares = (
+            (WatermarkLevel.CRITICAL, marks.critical_milli),
+            (WatermarkLevel.LOW, marks.low_milli),
+            (WatermarkLevel.MEDIUM, marks.medium_milli),
+            (WatermarkLevel.HIGH, marks.high_milli),
+        )
+        self._enter = [(level, physical * milli // 1000) for level, milli in shares]
+        self._leave = [(level, mark + hysteresis) for level, mark in self._enter]
+        self.level = _level(physical, self._enter)
+
+    def move(self, free_bytes: int) -> tuple[WatermarkLevel, WatermarkLevel] | None:
+        """Take a reading. Returns (from, to) if the level changed."""
+        # The mark to enter is at or below the mark to leave: at most one of the two can ask for a move.
+        level = max(_level(free_bytes, self._enter), min(self.level, _level(free_bytes, self._leave)))
+        if level == self.level:
+            return None
+        moved = (self.level, level)
+        self.level = level
+        return moved
+
+
+def _level(free_bytes: int, marks: list[tuple[WatermarkLevel, int]]) -> WatermarkLevel:
+    """The most severe level whose mark is not exceeded."""
+    for level, mark in marks:
+        if free_bytes <= mark:
+            return level
+    return WatermarkLevel.ABOVE_HIGH
+
+
+class NoMoreWritesState:
+    """Entered at the first page that the media cannot take. Left when both of these hold.
+
+    1. free media is above the critical watermark plus the hysteresis (no such floor where the critical
+       watermark is 0; never more than all media free);
+    2. every region that was turned away since, and is still attached, has room for one page that does
+       not compress: free media less what others are guaranteed.
+
+    Without 2 a region that starves behind others' guarantees would flap at every write.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        marks, physical = config.watermarks, config.physical_capacity_bytes
+        floor = physical * marks.critical_milli // 1000
+        if floor:
+            floor += physical * marks.hysteresis_milli // 1000
+        self._floor_bytes = min(floor, physical - 1)
+        self._page_bytes = min(PAGE_BYTES + config.metadata_bytes, physical)
+        self._starved: list[Account] = []
+        self.active = False
+
+    def enter(self, account: Account) -> bool:
+        """A page of this region did not fit. Returns whether that is the start of an episode."""
+        if account not in self._starved:
+            self._starved.append(account)
+        first = not self.active
+        self.active = True
+        return first
+
+    def left(self, ledger: Ledger) -> bool:
+        """Take a reading. Returns whether the episode is over."""
+        if not self.active or ledger.free_bytes <= self._floor_bytes:
+            return False
+        self._starved = [account for account in self._starved if account in ledger.accounts]
+        for account in self._starved:
+            if ledger.free_bytes - ledger.unmet_of_others(account) < self._page_bytes:
+                return False
+        self._starved.clear()
+        self.active = False
+        return True

@@ -1,0 +1,186 @@
+"""Storing compressed pages: admitted, charged, copied to the arena, entered in the page table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
+from cxldev.config import PAGE_BYTES, ExhaustionMode
+from cxldev.errors import NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
+from cxldev.faults import Command, Delay, Operation
+from cxldev.outcomes import PageKind, WriteOutcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxldev.codec import CompressedPages
+    from cxldev.power_on import PowerOn
+    from cxldev.regions import Region
+
+_UNLIMITED: Final = 2**62
+"""Bytes; more than any device has."""
+
+
+def store_pages(
+    power: PowerOn, region: Region, pages: NDArray[np.int64], packed: CompressedPages, in_flight_pages: int
+) -> WriteOutcome:
+    """Store the pages of one write, in order.
+
+    Raises:
+        OutOfRange: the region shrank since the write began; nothing is stored.
+        NoMoreWrites, RegionLimit: a page did not fit. The pages before it are stored.
+    """
+    count = len(pages)
+    assert len(packed) == count, (len(packed), count)
+    if int(pages.max()) >= region.pages:
+        raise OutOfRange(f"the region shrank to {region.logical_bytes} bytes while the write was under way")
+    config, ledger, table = power.config, power.ledger, region.table
+
+    sector = config.sector_bytes
+    sectors = power.faults.sectors_for((packed.sizes + (sector - 1)) // sector, sector)
+    held_sectors = table.sectors[pages].astype(np.int64)
+    was_empty = table.kind[pages] == PageKind.EMPTY
+    growth = (sectors - held_sectors) * sector + was_empty * config.metadata_bytes
+    wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
+    room = Room(
+        free_bytes=ledger.free_bytes - wanted_back,
+        unmet_of_others_bytes=ledger.unmet_of_others(region.account),
+        limit_bytes=_room_in_limit(region, ledger.physical_bytes),
+    )
+    if config.exhaustion_mode is ExhaustionMode.REFUSE:
+        decision = admit(growth, room)
+    else:
+        lost = was_empty * config.metadata_bytes - held_sectors * sector
+        decision = admit_or_poison(growth, lost, room)
+
+    kinds = np.where(
+        packed.sizes == 0,
+        PageKind.SAME_FILLED,
+        np.where(sectors * sector >= PAGE_BYTES, PageKind.RAW, PageKind.COMPRESSED),
+    ).astype(np.uint8)
+    accepted = decision.accepted
+    device_ns = 0
+    if accepted:
+        _enter(power, region, pages, packed, kinds=kinds, sectors=sectors, decision=decision)
+        device_ns = power.latency.of_write(
+            region.number, pages[:accepted], kinds[:accepted], sectors[:accepted], in_flight_pages
+        )
+    delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
+    power.counters.write_requests += 1
+    if accepted:
+        power.settle()
+    if decision.poisoned:
+        power.counters.poison_created_exhaustion_pages += len(decision.poisoned)
+        power.faults.turned_away(len(decision.poisoned))
+        power.starved(region)
+    if decision.obstacle is not None:
+        needed = int(sectors[accepted]) * sector + config.metadata_bytes
+        held = needed - int(growth[accepted])
+        raise _refusal(power, region, decision, pages, needed_and_held=(needed, held), delay=delay)
+    return WriteOutcome(accepted, delay.device_ns, delay.wall_ns)
+
+
+def _room_in_limit(region: Region, physical_bytes: int) -> int:
+    """What the region may still take. All of the media is no limit: what is missing then is media."""
+    account = region.account
+    if account.limit_bytes >= physical_bytes:
+        return _UNLIMITED
+    return account.limit_bytes - account.used_bytes
+
+
+def _enter(
+    power: PowerOn,
+    region: Region,
+    pages: NDArray[np.int64],
+    packed: CompressedPages,
+    *,
+    kinds: NDArray[np.uint8],
+    sectors: NDArray[np.int64],
+    decision: Admission,
+) -> None:
+    """Put the acknowledged pages into the books. `kinds` and `sectors` are changed where one is poisoned."""
+    accepted = decision.accepted
+    sizes = packed.sizes[:accepted].copy()
+    words = packed.words[:accepted]
+    checksums = packed.checksums[:accepted]
+    if decision.poisoned:
+        kinds[decision.poisoned] = PageKind.POISONED
+        sectors[decision.poisoned] = 0
+        sizes[decision.poisoned] = 0
+        words, checksums = words.copy(), checksums.copy()
+        words[decision.poisoned] = 0
+        checksums[decision.poisoned] = 0
+    pages, kinds, sectors = pages[:accepted], kinds[:accepted], sectors[:accepted]
+    table = region.table
+
+    # New places first: an open read may be looking at the old ones, and a failure here changes nothing.
+    entries = words.copy()
+    in_arena = np.flatnonzero(sizes)
+    if in_arena.size:
+        starts = np.cumsum(packed.sizes[:accepted]) - packed.sizes[:accepted]
+        arena_sizes = sizes[in_arena]
+        places = power.arena.take(arena_sizes)
+        power.arena.store(places, arena_sizes, packed.data, starts[in_arena])
+        entries[in_arena] = places
+    stored = int(np.count_nonzero(table.kind[pages] == PageKind.EMPTY))
+    power.ledger.store(region.account, stored, int(sectors.sum()) - int(table.sectors[pages].sum()))
+    power.free_places(region, pages)
+    table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
+
+    counters = power.counters
+    counters.written_pages += accepted - len(decision.poisoned)
+    counters.same_filled_pages += int(np.count_nonzero(kinds == PageKind.SAME_FILLED))
+    counters.raw_pages += int(np.count_nonzero(kinds == PageKind.RAW))
+
+
+def _refusal(
+    power: PowerOn,
+    region: Region,
+    decision: Admission,
+    pages: NDArray[np.int64],
+    *,
+    needed_and_held: tuple[int, int],
+    delay: Delay,
+) -> WriteRefused:
+    """Count the refused pages, enter no more writes if it is that, and say all that helps."""
+    accepted, obstacle = decision.accepted, decision.obstacle
+    refused = len(pages) - accepted
+    counters, ledger = power.counters, power.ledger
+    power.refused_pages += refused
+    dpa = int(pages[accepted]) * PAGE_BYTES
+    needed, held = needed_and_held
+    where = (
+        f"page {dpa:#x} needs {needed} bytes of media and holds {held}; {accepted} of {len(pages)} pages "
+        "were accepted"
+    )
+    if obstacle is Obstacle.LIMIT:
+        counters.refused_limit_pages += refused
+        account = region.account
+        kind: type[WriteRefused] = RegionLimit
+        message = (
+            f"the region's limit of {account.limit_bytes} bytes has no room: {where}; the region uses "
+            f"{account.used_bytes}. TRIM pages of this region and FLUSH, or attach with a higher limit"
+        )
+    else:
+        if obstacle is Obstacle.GUARANTEE:
+            counters.refused_guarantee_pages += refused
+        else:
+            counters.refused_media_pages += refused
+        kind = NoMoreWrites
+        power.faults.turned_away(refused)
+        power.starved(region)
+        message = (
+            f"no more writes: {where}; {ledger.free_bytes} bytes are free, of which "
+            f"{ledger.unmet_of_others(region.account)} are guaranteed to other regions. TRIM pages and "
+            "FLUSH, then try the rest again"
+        )
+    return kind(
+        message,
+        accepted_pages=accepted,
+        refused_dpa=dpa,
+        device_ns=delay.device_ns,
+        wall_ns=delay.wall_ns,
+        telemetry=power.telemetry(region),
+    )
