@@ -1,0 +1,181 @@
+"""What every call goes through: refusals become statuses, bugs are logged, all are counted and timed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import grpc
+from grpc_status import rpc_status
+
+from cxldev.errors import DeviceError
+from cxldevd.errors import TABLE, DeviceBusy, status_of
+from cxldevd.log import LOG
+from cxldevd.waiting import CallerGone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cxldev.config import DeviceConfig
+    from cxldevd.clock import Clock
+    from cxldevd.pools import CountedPool
+    from cxldevd.request_metrics import RequestMetrics
+
+    _Handler = grpc.GenericRpcHandler[Any, Any]
+else:
+    # Generic in its stubs only.
+    _Handler = grpc.GenericRpcHandler
+
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What all calls share."""
+
+    config: DeviceConfig
+    clock: Clock
+    metrics: RequestMetrics
+
+    def refuse(self, operation: str, error: Exception, context: grpc.ServicerContext) -> None:
+        """End the call with the status that the error has in the table; raises, as gRPC wants it."""
+        if isinstance(error, CallerGone):
+            self.metrics.ended(operation, grpc.StatusCode.CANCELLED)
+            context.abort(grpc.StatusCode.CANCELLED, "the caller is gone")
+        if isinstance(error, DeviceError) and type(error) in TABLE:
+            refusal = rpc_status.to_status(status_of(error, self.config))
+            self.metrics.refused(type(error))
+            self.metrics.ended(operation, refusal.code)
+            context.abort_with_status(refusal)
+        LOG.log(logging.ERROR, "call failed", exc_info=error, extra={"facts": {"operation": operation}})
+        self.metrics.ended(operation, grpc.StatusCode.INTERNAL)
+        context.abort(
+            grpc.StatusCode.INTERNAL,
+            f"{operation} failed inside the service ({type(error).__name__}); its log has the traceback",
+        )
+
+
+class UnaryCall(Generic[_Q, _R]):
+    """One method, callable as gRPC calls it. `experimental_thread_pool` is where gRPC runs it."""
+
+    def __init__(
+        self,
+        operation: str,
+        behaviour: Callable[[_Q, grpc.ServicerContext], _R],
+        guard: Guard,
+        pool: CountedPool,
+    ) -> None:
+        self._operation = operation
+        self._behaviour = behaviour
+        self._guard = guard
+        self.experimental_thread_pool = pool
+
+    def __call__(self, request: _Q, context: grpc.ServicerContext) -> _R:
+        """Answer, or abort with a status."""
+        guard, operation = self._guard, self._operation
+        began_ns = guard.clock.now_ns()
+        with guard.metrics.running(operation):
+            try:
+                answer = self._behaviour(request, context)
+            except Exception as error:
+                guard.refuse(operation, error, context)
+                raise
+            finally:
+                guard.metrics.took(operation, guard.clock.now_ns() - began_ns)
+            guard.metrics.ended(operation, grpc.StatusCode.OK)
+            return answer
+
+
+class StreamCall(Generic[_Q, _R]):
+    """One method that answers with a stream."""
+
+    def __init__(
+        self,
+        operation: str,
+        behaviour: Callable[[_Q, grpc.ServicerContext], Iterator[_R]],
+        guard: Guard,
+        pool: CountedPool,
+    ) -> None:
+        self._operation = operation
+        self._behaviour = behaviour
+        self._guard = guard
+        self.experimental_thread_pool = pool
+
+    def __call__(self, request: _Q, context: grpc.ServicerContext) -> Iterator[_R]:
+        """Answer until the stream ends, or abort with a status."""
+        guard, operation = self._guard, self._operation
+        with guard.metrics.running(operation, stream=True):
+            try:
+                yield from self._behaviour(request, context)
+            except Exception as error:
+                guard.refuse(operation, error, context)
+                raise
+            # Streams end by being refused, or because their reader went away.
+            guard.metrics.ended(operation, grpc.StatusCode.CANCELLED)
+
+
+class Service(_Handler):
+    """One service's methods by name.
+
+    gRPC asks `service` for a method as soon as its call arrives, before it waits for a thread:
+    this is where a call beyond `max_queued` is turned away, on a thread that is not busy.
+    """
+
+    def __init__(self, name: str, guard: Guard, control: CountedPool, max_queued: int) -> None:
+        self.name = name
+        self._guard = guard
+        self._control = control
+        self._max_queued = max_queued
+        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._queued_in: dict[str, CountedPool] = {}
+        self._turned_away: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Names of the methods that are served."""
+        return frozenset(path.rpartition("/")[2] for path in self._methods)
+
+    def unary(
+        self,
+        method: str,
+        behaviour: Callable[[_Q, grpc.ServicerContext], _R],
+        parse: Callable[[bytes], _Q],
+        serialize: Callable[[_R], bytes],
+        pool: CountedPool | None = None,
+    ) -> None:
+        """Serve a method; on a pool of its own, calls beyond `max_queued` are told DEVICE_BUSY."""
+        path = f"/{self.name}/{method}"
+        operation = behaviour.__name__
+        call = UnaryCall(operation, behaviour, self._guard, pool or self._control)
+        self._methods[path] = grpc.unary_unary_rpc_method_handler(call, parse, serialize)
+        if pool is not None:
+            self._queued_in[path] = pool
+            away = UnaryCall(operation, self._too_many, self._guard, self._control)
+            self._turned_away[path] = grpc.unary_unary_rpc_method_handler(away, parse, serialize)
+
+    def stream(
+        self,
+        method: str,
+        behaviour: Callable[[_Q, grpc.ServicerContext], Iterator[_R]],
+        parse: Callable[[bytes], _Q],
+        serialize: Callable[[_R], bytes],
+        pool: CountedPool,
+    ) -> None:
+        """Serve a method that answers with a stream."""
+        call = StreamCall(behaviour.__name__, behaviour, self._guard, pool)
+        self._methods[f"/{self.name}/{method}"] = grpc.unary_stream_rpc_method_handler(call, parse, serialize)
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The method of a call that has just arrived; None if it is not of this service."""
+        path = handler_call_details.method
+        pool = self._queued_in.get(path)
+        if pool is not None and pool.pending >= self._max_queued:
+            return self._turned_away[path]
+        return self._methods.get(path)
+
+    def _too_many(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        raise DeviceBusy(f"{self._max_queued} calls are queued already; try again")

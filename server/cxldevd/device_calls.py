@@ -1,0 +1,106 @@
+"""DeviceService: the control path of a host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramwire.v1 import device_pb2
+from cxldev.events import Missed
+from cxldevd import from_wire, to_wire
+from cxldevd.watching import Started, watch_region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import grpc
+
+    from cxldevd.pools import Slots
+    from cxldevd.runtime import Runtime
+
+
+class DeviceCalls:
+    """Sessions, telemetry, events."""
+
+    def __init__(self, runtime: Runtime, watchers: Slots) -> None:
+        self._runtime = runtime
+        self._watchers = watchers
+
+    def identify(
+        self, _request: device_pb2.IdentifyRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.IdentifyResponse:
+        """What the device is."""
+        with self._runtime.device() as (device, _):
+            generation = device.generation
+        return to_wire.identity(self._runtime.config, generation)
+
+    def attach(
+        self, request: device_pb2.AttachRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.AttachResponse:
+        """Give a host a region and a session."""
+        has_limit, has_lease = request.HasField("limit_media_bytes"), request.HasField("lease_ns")
+        with self._runtime.device() as (device, now_ns):
+            made = device.attach(
+                session=self._runtime.ids.session(),
+                host=request.host,
+                logical_bytes=request.logical_bytes,
+                guaranteed_media_bytes=request.guaranteed_media_bytes,
+                limit_media_bytes=request.limit_media_bytes if has_limit else None,
+                lease_ns=request.lease_ns if has_lease else None,
+                take_over=request.take_over,
+                now_ns=now_ns,
+            )
+        self._runtime.expect(now_ns + made.lease_ns)
+        return device_pb2.AttachResponse(
+            session=made.session,
+            generation=made.generation,
+            lease_ns=made.lease_ns,
+            telemetry=to_wire.telemetry(made.telemetry),
+        )
+
+    def renew(
+        self, request: device_pb2.RenewRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.RenewResponse:
+        """Start the lease anew."""
+        with self._runtime.device() as (device, now_ns):
+            renewed = device.renew(from_wire.session(request), now_ns)
+        return device_pb2.RenewResponse(
+            lease_ns=renewed.lease_ns, telemetry=to_wire.telemetry(renewed.telemetry)
+        )
+
+    def resize(
+        self, request: device_pb2.ResizeRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.ResizeResponse:
+        """Grow or shrink the region."""
+        with self._runtime.device() as (device, now_ns):
+            telemetry = device.resize(from_wire.session(request), request.logical_bytes, now_ns)
+        return device_pb2.ResizeResponse(telemetry=to_wire.telemetry(telemetry))
+
+    def detach(
+        self, request: device_pb2.DetachRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.DetachResponse:
+        """End the session."""
+        with self._runtime.device() as (device, now_ns):
+            released = device.detach(from_wire.session(request), now_ns)
+        return device_pb2.DetachResponse(released_media_bytes=released)
+
+    def get_telemetry(
+        self, request: device_pb2.GetTelemetryRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.GetTelemetryResponse:
+        """The device's totals and the caller's region."""
+        with self._runtime.device() as (device, now_ns):
+            telemetry = device.telemetry(from_wire.session(request), now_ns)
+        return device_pb2.GetTelemetryResponse(telemetry=to_wire.telemetry(telemetry))
+
+    def watch_events(
+        self, request: device_pb2.WatchEventsRequest, context: grpc.ServicerContext
+    ) -> Iterator[device_pb2.WatchEventsResponse]:
+        """Events of the device and of the caller's region."""
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        with self._watchers.one():
+            for item in watch_region(self._runtime, from_wire.session(request), after, context):
+                if isinstance(item, Started):
+                    yield device_pb2.WatchEventsResponse(started=to_wire.started(item))
+                elif isinstance(item, Missed):
+                    yield device_pb2.WatchEventsResponse(missed=to_wire.missed(item))
+                else:
+                    yield device_pb2.WatchEventsResponse(event=to_wire.event(item, self._runtime.wall_ns))

@@ -1,0 +1,104 @@
+"""`cxldevd`: reads its settings, serves until it is told to end, and ends in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from cramwire.ready import write_ready
+from cramwire.transport import tune_malloc
+from cxldevd.log import logging_to
+from cxldevd.options import CONFIG, GroupedCommand, parameters
+from cxldevd.settings import Settings, SettingsError
+from cxldevd.sources import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+_WRONG_SETTINGS, _CANNOT_SERVE = 2, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The program. Exit status: 0 drained, 1 cannot serve, 2 wrong settings."""
+    try:
+        command().main(arguments, prog_name="cxldevd", standalone_mode=False)
+    except SettingsError as error:
+        _fail(str(error), _WRONG_SETTINGS)
+    except click.ClickException as error:
+        _fail(f"{error.format_message().rstrip('.')}; `cxldevd --help` lists the settings", _WRONG_SETTINGS)
+    except click.exceptions.Abort:
+        _fail("interrupted", _CANNOT_SERVE)
+    sys.exit(0)
+
+
+def command() -> click.Command:
+    """The command line."""
+    options = parameters()
+    made = GroupedCommand(
+        "cxldevd", callback=_run, params=options, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    return click.version_option(version("cramulator"), prog_name="cxldevd")(made)
+
+
+def _run(**given: Any) -> None:
+    config = given.pop(CONFIG)
+    flags = {name.replace("_", "-"): text for name, text in given.items()}
+    settings = resolve(flags, os.environ, config)
+    with logging_to(None, settings.log_format, settings.log_level):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    # Before grpc is imported: it allocates with what it finds.
+    tune_malloc()
+    from cxldevd.service import BindError, serve  # noqa: PLC0415 - and so it is imported here
+
+    if settings.ready_file is not None:
+        # Nobody shall read the one of an earlier run.
+        settings.ready_file.unlink(missing_ok=True)
+    told_to_end = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if told_to_end.is_set():
+            os.write(2, b"cxldevd: second signal, ending at once\n")
+            os._exit(128 + number)
+        told_to_end.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        with serve(settings) as service:
+            metrics = f"http://{service.metrics_address}/metrics" if service.metrics_address else "off"
+            click.echo(
+                f"cxldevd: hosts {service.address}, operators {service.operator_address}, metrics {metrics}, "
+                f"generation {service.generation}"
+            )
+            if settings.ready_file is not None:
+                write_ready(
+                    settings.ready_file,
+                    {
+                        "pid": os.getpid(),
+                        "address": service.address,
+                        "operator_address": service.operator_address,
+                        "metrics_address": service.metrics_address,
+                        "generation": service.generation,
+                    },
+                )
+            told_to_end.wait()
+    except BindError as error:
+        _fail(str(error), _CANNOT_SERVE)
+    except OSError as error:
+        # The ready file, or memory for the media.
+        _fail(f"cannot serve: {error}", _CANNOT_SERVE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"cxldevd: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,161 @@
+"""MemoryService: the data path. zstd runs without the device's lock, on the calling thread's own codec."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from cramwire.v1 import memory_pb2
+from cxldev.codec import PageCodec
+from cxldev.errors import WriteRefused
+from cxldevd import from_wire
+from cxldevd.waiting import CallerGone, pause, ring_when_gone
+
+if TYPE_CHECKING:
+    import grpc
+
+    from cxldev.codec import PageData
+    from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, WriteOutcome
+    from cxldevd.pools import InFlight, Slots
+    from cxldevd.request_metrics import RequestMetrics
+    from cxldevd.runtime import Runtime
+
+
+class MemoryCalls:
+    """The four data commands. `time_dilation`: wall time to wait for each ns of device time."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        in_flight: InFlight,
+        flushes: Slots,
+        metrics: RequestMetrics,
+        time_dilation: float,
+    ) -> None:
+        self._runtime = runtime
+        self._in_flight = in_flight
+        self._flushes = flushes
+        self._metrics = metrics
+        self._time_dilation = time_dilation
+        # A codec shared by two threads segfaults.
+        self._of_thread = threading.local()
+
+    def write(
+        self, request: memory_pb2.WriteRequest, context: grpc.ServicerContext
+    ) -> memory_pb2.WriteResponse:
+        """Store pages in order."""
+        ref, dpas, data = from_wire.session(request), from_wire.addresses(request.dpas), request.data
+        _still_there(context)
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_write(ref, dpas, len(data), now_ns)
+        with self._in_flight.hold(ticket.count):
+            pages = self._codec().compress(data)
+            try:
+                with self._runtime.device() as (device, now_ns):
+                    outcome: WriteOutcome = device.commit_write(
+                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
+                    )
+            except WriteRefused as refusal:
+                self._spend("write", refusal.device_ns, 0, context)
+                raise
+            self._spend("write", outcome.device_ns, outcome.wall_ns, context)
+        return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
+
+    def read(self, request: memory_pb2.ReadRequest, context: grpc.ServicerContext) -> bytes:
+        """Read pages: a ReadResponse as it goes over the wire."""
+        ref, dpas = from_wire.session(request), from_wire.addresses(request.dpas)
+        _still_there(context)
+        with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
+            outcome = self._read(ref, dpas)
+            self._spend("read", outcome.device_ns, outcome.wall_ns, context)
+        return read_reply(outcome.data, outcome.device_ns)
+
+    def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
+        """Give ranges up."""
+        ref, (starts, lengths) = from_wire.session(request), from_wire.ranges(request.ranges)
+        with self._runtime.device() as (device, now_ns):
+            outcome = device.trim(ref, starts, lengths, now_ns)
+        if self._runtime.config.trim_delay_ns:
+            self._runtime.expect(now_ns + self._runtime.config.trim_delay_ns)
+        self._spend("trim", outcome.device_ns, outcome.wall_ns, context)
+        return memory_pb2.TrimResponse(trimmed_pages=outcome.trimmed_pages, device_ns=outcome.device_ns)
+
+    def flush(
+        self, request: memory_pb2.FlushRequest, context: grpc.ServicerContext
+    ) -> memory_pb2.FlushResponse:
+        """Wait for every TRIM before."""
+        with self._flushes.one():
+            outcome = self._flush(from_wire.session(request), context)
+        self._spend("flush", outcome.device_ns, outcome.wall_ns, context)
+        return memory_pb2.FlushResponse(
+            released_media_bytes=outcome.released_media_bytes, device_ns=outcome.device_ns
+        )
+
+    def _read(self, ref: SessionRef, dpas: from_wire.Addresses) -> ReadOutcome:
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_read(ref, dpas, now_ns)
+        try:
+            expanded = self._codec().expand(ticket.stored)
+        except BaseException:
+            # An open read keeps its places from being used anew, for ever.
+            with self._runtime.device() as (device, _):
+                device.abandon_read(ticket)
+            raise
+        with self._runtime.device() as (device, now_ns):
+            return device.end_read(
+                ticket, expanded, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
+            )
+
+    def _flush(self, ref: SessionRef, context: grpc.ServicerContext) -> FlushOutcome:
+        changed = self._runtime.changed
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_flush(ref, now_ns)
+        ring_when_gone(context, changed)
+        while True:
+            seen = changed.strokes
+            with self._runtime.device() as (device, now_ns):
+                outcome = device.flush_done(ticket, now_ns)
+            if outcome is not None:
+                return outcome
+            _still_there(context)
+            self._runtime.refuse_if_draining()
+            # A TRIM that is stuck past its time is not asked after in a tight loop.
+            changed.wait(seen, ticket.due_ns if ticket.due_ns > now_ns else None)
+
+    def _codec(self) -> PageCodec:
+        try:
+            codec: PageCodec = self._of_thread.codec
+        except AttributeError:
+            codec = self._of_thread.codec = PageCodec(self._runtime.config.zstd_level)
+        return codec
+
+    def _spend(self, operation: str, device_ns: int, wall_ns: int, context: grpc.ServicerContext) -> None:
+        """Count device time, and wait as long as the dilation and a latency fault ask for."""
+        self._metrics.device_took(operation, device_ns)
+        pause(context, self._runtime.clock, wall_ns + round(device_ns * self._time_dilation))
+
+
+def _still_there(context: grpc.ServicerContext) -> None:
+    if not context.is_active():
+        raise CallerGone
+
+
+_DATA_TAG = b"\x0a"
+_DEVICE_NS_TAG = b"\x10"
+
+
+def read_reply(data: PageData, device_ns: int) -> bytes:
+    """A ReadResponse, serialized with one copy of the data where protobuf makes three."""
+    parts = [_DATA_TAG, _varint(len(data)), data] if data else []
+    if device_ns:
+        parts += [_DEVICE_NS_TAG, _varint(device_ns)]
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

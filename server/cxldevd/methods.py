@@ -1,0 +1,98 @@
+"""Which method is served by what, and on which threads: every method of the four services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
+
+if TYPE_CHECKING:
+    from cxldevd.calls import Service
+    from cxldevd.device_calls import DeviceCalls
+    from cxldevd.memory_calls import MemoryCalls
+    from cxldevd.operator_calls import FaultCalls, OracleCalls
+    from cxldevd.pools import CountedPool
+
+
+def device_service(service: Service, calls: DeviceCalls, watching: CountedPool) -> Service:
+    """Control calls run on the listener's own threads, event streams apart from them."""
+    pb = device_pb2
+    service.unary(
+        "Identify", calls.identify, pb.IdentifyRequest.FromString, pb.IdentifyResponse.SerializeToString
+    )
+    service.unary("Attach", calls.attach, pb.AttachRequest.FromString, pb.AttachResponse.SerializeToString)
+    service.unary("Renew", calls.renew, pb.RenewRequest.FromString, pb.RenewResponse.SerializeToString)
+    service.unary("Resize", calls.resize, pb.ResizeRequest.FromString, pb.ResizeResponse.SerializeToString)
+    service.unary("Detach", calls.detach, pb.DetachRequest.FromString, pb.DetachResponse.SerializeToString)
+    service.unary(
+        "GetTelemetry",
+        calls.get_telemetry,
+        pb.GetTelemetryRequest.FromString,
+        pb.GetTelemetryResponse.SerializeToString,
+    )
+    service.stream(
+        "WatchEvents",
+        calls.watch_events,
+        pb.WatchEventsRequest.FromString,
+        pb.WatchEventsResponse.SerializeToString,
+        watching,
+    )
+    return service
+
+
+def memory_service(service: Service, calls: MemoryCalls, data: CountedPool, flushing: CountedPool) -> Service:
+    """Data calls run on the workers; FLUSHes, which wait, apart from them."""
+    pb = memory_pb2
+    service.unary("Write", calls.write, pb.WriteRequest.FromString, pb.WriteResponse.SerializeToString, data)
+    service.unary("Read", calls.read, pb.ReadRequest.FromString, bytes, data)
+    service.unary("Trim", calls.trim, pb.TrimRequest.FromString, pb.TrimResponse.SerializeToString, data)
+    service.unary(
+        "Flush", calls.flush, pb.FlushRequest.FromString, pb.FlushResponse.SerializeToString, flushing
+    )
+    return service
+
+
+def fault_service(service: Service, calls: FaultCalls) -> Service:
+    """All run on the listener's own threads."""
+    pb = operator_pb2
+    service.unary(
+        "InjectFault",
+        calls.inject_fault,
+        pb.InjectFaultRequest.FromString,
+        pb.InjectFaultResponse.SerializeToString,
+    )
+    service.unary(
+        "ClearFaults",
+        calls.clear_faults,
+        pb.ClearFaultsRequest.FromString,
+        pb.ClearFaultsResponse.SerializeToString,
+    )
+    service.unary(
+        "ListFaults",
+        calls.list_faults,
+        pb.ListFaultsRequest.FromString,
+        pb.ListFaultsResponse.SerializeToString,
+    )
+    return service
+
+
+def oracle_service(service: Service, calls: OracleCalls, watching: CountedPool) -> Service:
+    """Event streams run on threads apart."""
+    pb = operator_pb2
+    service.unary(
+        "GetStatus", calls.get_status, pb.GetStatusRequest.FromString, pb.GetStatusResponse.SerializeToString
+    )
+    service.unary(
+        "DescribePages",
+        calls.describe_pages,
+        pb.DescribePagesRequest.FromString,
+        pb.DescribePagesResponse.SerializeToString,
+    )
+    service.stream(
+        "WatchAllEvents",
+        calls.watch_all_events,
+        pb.WatchAllEventsRequest.FromString,
+        pb.WatchAllEventsResponse.SerializeToString,
+        watching,
+    )
+    return service

@@ -1,0 +1,117 @@
+"""Threads and room: who runs what, and how much at one time."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from cxldev.config import PAGE_BYTES
+from cxldevd.errors import DeviceBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+SPARE_THREADS: Final = 4
+"""Threads of a waiting pool beyond its slots: they tell callers that there is no slot."""
+
+
+class CountedPool(ThreadPoolExecutor):
+    """A thread pool that knows how many calls it has taken in and not finished."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, thread_name_prefix=f"cxldevd-{name}")
+        self._count_lock = threading.Lock()
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        """Calls that run or wait for a thread."""
+        return self._pending
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """As `ThreadPoolExecutor.submit`, counted."""
+        with self._count_lock:
+            self._pending += 1
+        try:
+            future = super().submit(fn, *args, **kwargs)
+        except RuntimeError:  # shut down
+            self._one_less(None)
+            raise
+        future.add_done_callback(self._one_less)
+        return future
+
+    def _one_less(self, _: Any) -> None:
+        with self._count_lock:
+            self._pending -= 1
+
+
+class Slots:
+    """So many at one time; one more is refused, not queued."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._count = count
+        self._what = what
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many there are now."""
+        return self._taken
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a slot while this is entered.
+
+        Raises:
+            DeviceBusy: all are taken.
+        """
+        with self._lock:
+            if self._taken >= self._count:
+                raise DeviceBusy(f"all {self._count} {self._what} are taken; close one or try again later")
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= 1
+
+
+class InFlight:
+    """Pages that are being written and read right now."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_pages = max(1, limit_bytes // PAGE_BYTES)
+        self._lock = threading.Lock()
+        self._pages = 0
+
+    @property
+    def pages(self) -> int:
+        """Of all calls."""
+        return self._pages
+
+    @contextmanager
+    def hold(self, pages: int) -> Iterator[None]:
+        """Count these pages while this is entered. A request that is alone always has room.
+
+        Raises:
+            DeviceBusy: too much is in flight.
+        """
+        with self._lock:
+            if self._pages and self._pages + pages > self._limit_pages:
+                raise DeviceBusy(
+                    f"{self._pages} pages are in flight and {pages} more would pass the limit of "
+                    f"{self._limit_pages}; try again"
+                )
+            self._pages += pages
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pages -= pages

@@ -1,0 +1,113 @@
+"""What calls report as they go: how many, how they ended, how long they took."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import grpc
+    from prometheus_client import CollectorRegistry
+
+    from cxldev.errors import DeviceError
+
+DATA_OPERATIONS: Final = ("write", "read", "trim", "flush")
+"""The operations that take device time."""
+
+_WALL_BUCKETS_S: Final = (
+    *(1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3),
+    *(1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+_DEVICE_BUCKETS_S: Final = (
+    *(2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4),
+    *(1e-3, 2.5e-3, 5e-3, 1e-2, 0.1, 1.0),
+)
+_STREAMS_END_S: Final = 0.5
+
+
+class RequestMetrics:
+    """Counts as plain integers, read once per scrape; only durations go to Prometheus at once."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lock = threading.Lock()
+        self._one_less = threading.Condition(self._lock)
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._refused: Counter[type[DeviceError]] = Counter()
+        self._running: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
+        self._wall = Histogram(
+            "cxldev_request_wall_seconds",
+            "Wall time of unary calls inside the service, from thread to answer, by operation.",
+            ["operation"],
+            buckets=_WALL_BUCKETS_S,
+            registry=registry,
+        )
+        device = Histogram(
+            "cxldev_request_device_seconds",
+            "Device time of data commands by the latency model, by operation.",
+            ["operation"],
+            buckets=_DEVICE_BUCKETS_S,
+            registry=registry,
+        )
+        self._device = {operation: device.labels(operation) for operation in DATA_OPERATIONS}
+
+    @contextmanager
+    def running(self, operation: str, *, stream: bool = False) -> Iterator[None]:
+        """A call that runs while this is entered."""
+        running = self._streams if stream else self._running
+        with self._lock:
+            running[operation] += 1
+        try:
+            yield
+        finally:
+            with self._one_less:
+                running[operation] -= 1
+                self._one_less.notify_all()
+
+    def wait_idle(self, grace_s: float) -> None:
+        """Wait until no call runs, at most this long, s.
+
+        Streams are given little: one that goes on now is stuck on a reader that does not read.
+        """
+        with self._one_less:
+            self._one_less.wait_for(lambda: not self._running.total(), grace_s)
+            self._one_less.wait_for(lambda: not self._streams.total(), min(grace_s, _STREAMS_END_S))
+
+    def ended(self, operation: str, code: grpc.StatusCode) -> None:
+        """A call that got its answer."""
+        with self._lock:
+            self._ended[operation, code.name] += 1
+
+    def refused(self, error: type[DeviceError]) -> None:
+        """A call that was refused, by the type of its error."""
+        with self._lock:
+            self._refused[error] += 1
+
+    def took(self, operation: str, wall_ns: int) -> None:
+        """Wall time of a unary call, ns."""
+        self._wall.labels(operation).observe(wall_ns / 1e9)
+
+    def device_took(self, operation: str, device_ns: int) -> None:
+        """Device time of a data command, ns."""
+        self._device[operation].observe(device_ns / 1e9)
+
+    def ended_by_code(self) -> dict[tuple[str, str], int]:
+        """Calls by (operation, gRPC status code)."""
+        with self._lock:
+            return dict(self._ended)
+
+    def refused_by_error(self) -> dict[type[DeviceError], int]:
+        """Refused calls by the type of their error."""
+        with self._lock:
+            return dict(self._refused)
+
+    def running_now(self) -> dict[str, int]:
+        """Calls that run, by operation."""
+        with self._lock:
+            return dict(self._running + self._streams)

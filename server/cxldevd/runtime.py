@@ -1,0 +1,129 @@
+"""The device in a world of threads and time: one lock around it, and a timer that keeps its deadlines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cxldev.device import Device
+from cxldevd.errors import DeviceBusy
+from cxldevd.log import LOG
+from cxldevd.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cxldev.config import DeviceConfig
+    from cxldev.events import EventLog
+    from cxldevd.clock import Clock
+    from cxldevd.ids import Ids
+
+_AFTER_A_BUG_NS: Final = 1_000_000_000
+"""How long the timer rests when the device fails it."""
+
+
+@dataclass(slots=True)
+class Power:
+    """One power-on's events, and the power-on that came behind it. Who holds one can read on from it."""
+
+    generation: str
+    log: EventLog
+    next: Power | None = None
+
+
+class Runtime:
+    """Owns the device. Everybody reaches it through `device()`, one at a time.
+
+    `changed` rings when there are new events, when the service drains, and when a waiting call is
+    cancelled: whoever waits looks again.
+    """
+
+    def __init__(self, config: DeviceConfig, clock: Clock, ids: Ids) -> None:
+        self.config = config
+        self.clock = clock
+        self.ids = ids
+        self.changed = Wake(clock)
+        self.draining = False
+        self._wall_offset_ns = clock.wall_ns() - clock.now_ns()
+        self._lock = threading.Lock()
+        self._device = Device(config, generation=ids.generation(), now_ns=clock.now_ns())
+        self._power = Power(self._device.generation, self._device.events)
+        self._noticed = 0
+        self._timer_wake = Wake(clock)
+        self._due_ns: int | None = None
+        self._stopped = False
+        self._timer = threading.Thread(target=self._keep_deadlines, name="cxldevd-timer", daemon=True)
+
+    @contextmanager
+    def device(self) -> Iterator[tuple[Device, int]]:
+        """The device and the time, for one call, with the lock held. Keep it short: no I/O, no zstd."""
+        with self._lock:
+            try:
+                yield self._device, self.clock.now_ns()
+            finally:
+                # A refused call may have told events too: no more writes, a lease that ran out.
+                self._notice()
+
+    def _notice(self) -> None:
+        log = self._device.events
+        if log is not self._power.log:
+            self._power.next = Power(self._device.generation, log)
+            self._power = self._power.next
+        elif log.last_sequence == self._noticed:
+            return
+        self._noticed = log.last_sequence
+        self.changed.ring()
+
+    @property
+    def power(self) -> Power:
+        """This power-on. Look at it inside `device()` only."""
+        return self._power
+
+    def wall_ns(self, now_ns: int) -> int:
+        """Time since the epoch of a moment of the device's clock."""
+        return now_ns + self._wall_offset_ns
+
+    def refuse_if_draining(self) -> None:
+        """For calls that wait.
+
+        Raises:
+            DeviceBusy: the service drains.
+        """
+        if self.draining:
+            raise DeviceBusy("the service is shutting down; try again when it is back")
+
+    # -- deadlines ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start to keep deadlines: leases and queued TRIMs."""
+        self._timer.start()
+
+    def expect(self, due_ns: int) -> None:
+        """Something is due then: see that the timer does not sleep past it."""
+        if self._due_ns is None or due_ns < self._due_ns:
+            self._timer_wake.ring()
+
+    def drain(self) -> None:
+        """End all calls that wait. There is no way back."""
+        self.draining = True
+        self.changed.ring()
+
+    def stop(self) -> None:
+        """Stop the timer, which ends the runtime. Needs no call in flight."""
+        self._stopped = True
+        self._timer_wake.ring()
+        self._timer.join()
+
+    def _keep_deadlines(self) -> None:
+        while not self._stopped:
+            seen = self._timer_wake.strokes
+            try:
+                with self.device() as (device, now_ns):
+                    self._due_ns = device.advance(now_ns)
+            except Exception:  # noqa: BLE001 - without this thread no lease would ever run out again
+                LOG.log(logging.ERROR, "timer failed", exc_info=True)
+                self._due_ns = self.clock.now_ns() + _AFTER_A_BUG_NS
+            self._timer_wake.wait(seen, self._due_ns)

@@ -1,0 +1,171 @@
+"""The whole service: the device, two gRPC listeners, the metrics endpoint, and their orderly end."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+from cxldevd.addresses import Address
+from cxldevd.calls import Guard, Service
+from cxldevd.clock import Clock, SystemClock
+from cxldevd.device_calls import DeviceCalls
+from cxldevd.event_lines import EventLines
+from cxldevd.ids import Ids
+from cxldevd.listener import BindError, Listener
+from cxldevd.log import log_event
+from cxldevd.memory_calls import MemoryCalls
+from cxldevd.methods import device_service, fault_service, memory_service, oracle_service
+from cxldevd.metrics import DeviceCollector
+from cxldevd.operator_calls import FaultCalls, OracleCalls
+from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
+from cxldevd.request_metrics import RequestMetrics
+from cxldevd.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cxldevd.settings import Settings
+
+__all__ = ["BindError", "Cxldevd", "serve"]
+
+_CONTROL_THREADS: Final = 8
+_REFLECTION_THREADS: Final = 4
+_FLUSHES: Final = 64
+"""FLUSHes that wait at one time."""
+
+
+class Cxldevd:
+    """A service that serves. Made by `serve`."""
+
+    def __init__(self, settings: Settings, clock: Clock, cleanup: ExitStack) -> None:
+        device = settings.device
+        self.settings = settings
+        self.runtime = Runtime(device, clock, Ids(settings.seed))
+        registry = CollectorRegistry()
+        metrics = RequestMetrics(registry)
+        guard = Guard(device, clock, metrics)
+        in_flight = InFlight(settings.max_in_flight_bytes)
+        host_watchers = Slots(settings.max_watchers, "event streams")
+        operator_watchers = Slots(settings.max_watchers, "event streams")
+        ProcessCollector(registry=registry)
+        registry.register(
+            DeviceCollector(
+                self.runtime, metrics, in_flight, {"host": host_watchers, "operator": operator_watchers}
+            )
+        )
+
+        control = _pool(cleanup, _CONTROL_THREADS, "control")
+        operators = _pool(cleanup, _CONTROL_THREADS, "operator")
+        data = _pool(cleanup, settings.workers, "data")
+        flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
+        watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
+        reflecting = _pool(cleanup, _REFLECTION_THREADS, "reflection")
+        overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
+
+        def service(name: str, pool: CountedPool) -> Service:
+            return Service(name, guard, pool, settings.max_queued_calls)
+
+        memory_calls = MemoryCalls(
+            self.runtime, in_flight, Slots(_FLUSHES, "FLUSHes"), metrics, settings.time_dilation
+        )
+        host_services = [
+            device_service(
+                service("cramwire.v1.DeviceService", control),
+                DeviceCalls(self.runtime, host_watchers),
+                watching,
+            ),
+            memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
+        ]
+        operator_services = [
+            fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime)),
+            oracle_service(
+                service("cramwire.v1.OracleService", operators),
+                OracleCalls(self.runtime, operator_watchers),
+                overlooking,
+            ),
+        ]
+        self._listeners = [
+            Listener(settings.listen, host_services, control, reflecting),
+            Listener(settings.operator, operator_services, operators, reflecting),
+        ]
+        self._event_lines = EventLines(self.runtime)
+        self._requests = metrics
+        self._registry = registry
+        self.address = self.operator_address = self.metrics_address = ""
+
+    @property
+    def generation(self) -> str:
+        """Of the power-on that is now."""
+        with self.runtime.device() as (device, _):
+            return device.generation
+
+    def start(self, cleanup: ExitStack) -> None:
+        """Bind and serve.
+
+        Raises:
+            BindError: an address cannot be had; one line says which and why.
+        """
+        host, operator = self._listeners
+        for listener in self._listeners:
+            cleanup.callback(listener.stop)
+            listener.bind()
+        self.address, self.operator_address = host.address, operator.address
+        if self.settings.metrics is not None:
+            self.metrics_address = _serve_metrics(self.settings.metrics, self._registry, cleanup)
+        self.runtime.start()
+        cleanup.callback(self.runtime.stop)
+        self._event_lines.start()
+        cleanup.callback(self._event_lines.stop)
+        for listener in self._listeners:
+            listener.start()
+
+    def drain(self) -> None:
+        """Say NOT_SERVING, take no new calls, end watchers and waiters, let data calls finish."""
+        log_event("drain", running=sum(self._requests.running_now().values()), generation=self.generation)
+        for listener in self._listeners:
+            listener.not_serving()
+        self.runtime.drain()
+        for listener in self._listeners:
+            listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)
+        log_event("stopped", generation=self.generation)
+
+
+@contextmanager
+def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
+    """A service that serves while this is entered, and is drained when it is left.
+
+    Args:
+        settings: port 0 wherever any free port will do.
+        clock: of the device, its leases and all waiting; a `ManualClock` in tests.
+
+    Raises:
+        BindError: an address cannot be had.
+    """
+    with ExitStack() as cleanup:
+        service = Cxldevd(settings, clock or SystemClock(), cleanup)
+        service.start(cleanup)
+        cleanup.callback(service.drain)
+        yield service
+
+
+def _pool(cleanup: ExitStack, threads: int, name: str) -> CountedPool:
+    pool = CountedPool(threads, name)
+    cleanup.callback(pool.shutdown, cancel_futures=True)
+    return pool
+
+
+def _serve_metrics(address: Address, registry: CollectorRegistry, cleanup: ExitStack) -> str:
+    try:
+        server, thread = start_http_server(address.port, address.host, registry)
+    except OSError as error:
+        raise BindError(f"metrics: cannot listen on {address}: {error.strerror or error}") from None
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    cleanup.callback(stop)
+    return str(Address(address.host, server.server_port))

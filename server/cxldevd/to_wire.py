@@ -1,0 +1,242 @@
+"""The device's values as messages."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from cramwire.transport import MESSAGE_BYTES
+from cramwire.v1 import device_pb2, operator_pb2, types_pb2
+from cxldev import events
+from cxldev.config import PAGE_BYTES, ExhaustionMode
+from cxldev.events import DetachCause
+from cxldev.faults import ExhaustionFault, LatencyFault, PoisonFault, RatioCollapseFault, ResetFault
+from cxldev.outcomes import PageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cxldev.config import DeviceConfig
+    from cxldev.faults import ArmedFault, Fault
+    from cxldev.outcomes import PageDescription
+    from cxldev.telemetry import Counters, MediaUse, RegionStatus, RegionTelemetry, Status, Telemetry
+    from cxldevd.watching import Started
+
+_MODEL: Final = "cramulator"
+
+_MODES: Final = {
+    ExhaustionMode.REFUSE: types_pb2.EXHAUSTION_MODE_REFUSE,
+    ExhaustionMode.POISON: types_pb2.EXHAUSTION_MODE_POISON,
+}
+_CAUSES: Final = {
+    DetachCause.REQUESTED: types_pb2.DETACH_CAUSE_REQUESTED,
+    DetachCause.LEASE_EXPIRED: types_pb2.DETACH_CAUSE_LEASE_EXPIRED,
+    DetachCause.TAKEN_OVER: types_pb2.DETACH_CAUSE_TAKEN_OVER,
+}
+_PAGE_KINDS: Final = {
+    PageKind.EMPTY: operator_pb2.PAGE_KIND_EMPTY,
+    PageKind.COMPRESSED: operator_pb2.PAGE_KIND_COMPRESSED,
+    PageKind.RAW: operator_pb2.PAGE_KIND_RAW,
+    PageKind.SAME_FILLED: operator_pb2.PAGE_KIND_SAME_FILLED,
+    PageKind.POISONED: operator_pb2.PAGE_KIND_POISONED,
+}
+
+
+def identity(config: DeviceConfig, generation: str) -> device_pb2.IdentifyResponse:
+    """What the device is."""
+    marks = config.watermarks
+    physical = config.physical_capacity_bytes
+    return device_pb2.IdentifyResponse(
+        model=_MODEL,
+        version=version("cramulator"),
+        generation=generation,
+        logical_capacity_bytes=config.logical_capacity_bytes,
+        physical_capacity_bytes=physical,
+        page_bytes=PAGE_BYTES,
+        sector_bytes=config.sector_bytes,
+        metadata_bytes=config.metadata_bytes,
+        zratio_milli=config.zratio_milli,
+        exhaustion_mode=_MODES[config.exhaustion_mode],
+        limits=device_pb2.Limits(
+            pages_per_request=config.max_pages_per_request,
+            ranges_per_trim=config.max_ranges_per_trim,
+            message_bytes=MESSAGE_BYTES,
+        ),
+        default_lease_ns=config.default_lease_ns,
+        watermarks=device_pb2.Watermarks(
+            high_bytes=physical * marks.high_milli // 1000,
+            medium_bytes=physical * marks.medium_milli // 1000,
+            low_bytes=physical * marks.low_milli // 1000,
+            critical_bytes=physical * marks.critical_milli // 1000,
+            hysteresis_bytes=physical * marks.hysteresis_milli // 1000,
+        ),
+    )
+
+
+def region(of: RegionTelemetry) -> types_pb2.RegionTelemetry:
+    """One region as its host may see it."""
+    return types_pb2.RegionTelemetry(
+        host=of.host,
+        logical_bytes=of.logical_bytes,
+        guaranteed_media_bytes=of.guaranteed_media_bytes,
+        limit_media_bytes=of.limit_media_bytes,
+        media_used_bytes=of.media_used_bytes,
+        stored_pages=of.stored_pages,
+        ratio_milli=of.ratio_milli,
+        trim_queued_pages=of.trim_queued_pages,
+    )
+
+
+def telemetry(of: Telemetry) -> types_pb2.Telemetry:
+    """Totals, and the region where one is meant."""
+    return types_pb2.Telemetry(
+        generation=of.generation,
+        event_sequence=of.event_sequence,
+        logical_capacity_bytes=of.logical_capacity_bytes,
+        physical_capacity_bytes=of.physical_capacity_bytes,
+        media_used_bytes=of.media_used_bytes,
+        media_free_bytes=of.media_free_bytes,
+        stored_pages=of.stored_pages,
+        ratio_milli=of.ratio_milli,
+        zratio_milli=of.zratio_milli,
+        watermark=types_pb2.WatermarkLevel.ValueType(of.watermark),
+        no_more_writes=of.no_more_writes,
+        trim_queued_pages=of.trim_queued_pages,
+        writes_refused_pages=of.writes_refused_pages,
+        region=None if of.region is None else region(of.region),
+    )
+
+
+def event(of: events.Event, wall_ns: Callable[[int], int]) -> types_pb2.Event:
+    """One event; `wall_ns` turns the device's clock into time since the epoch."""
+    made = types_pb2.Event(
+        sequence=of.sequence,
+        generation=of.generation,
+        wall_time_ns=wall_ns(of.now_ns),
+        telemetry=telemetry(of.telemetry),
+    )
+    match of.kind:
+        case events.WatermarkCrossed(from_level, to_level):
+            made.watermark_crossed.from_level = types_pb2.WatermarkLevel.ValueType(from_level)
+            made.watermark_crossed.to_level = types_pb2.WatermarkLevel.ValueType(to_level)
+        case events.NoMoreWritesEntered():
+            made.no_more_writes_entered.SetInParent()
+        case events.NoMoreWritesLeft():
+            made.no_more_writes_left.SetInParent()
+        case events.PoisonFound(dpas):
+            made.poison_found.dpas.extend(dpas)
+        case events.RegionAttached(host):
+            made.region_attached.host = host
+        case events.RegionDetached(host, cause):
+            made.region_detached.host = host
+            made.region_detached.cause = _CAUSES[cause]
+        case events.RegionResized(host, logical_bytes):
+            made.region_resized.host = host
+            made.region_resized.logical_bytes = logical_bytes
+        case events.FaultArmed(fault_id, kind):
+            made.fault_armed.fault_id, made.fault_armed.kind = fault_id, kind
+        case events.FaultCleared(fault_id, kind):
+            made.fault_cleared.fault_id, made.fault_cleared.kind = fault_id, kind
+        case events.DeviceReset(next_generation):
+            made.device_reset.next_generation = next_generation
+    return made
+
+
+def started(of: Started) -> device_pb2.WatchStarted:
+    """The first item of a stream."""
+    return device_pb2.WatchStarted(after_sequence=of.after_sequence, telemetry=telemetry(of.telemetry))
+
+
+def missed(of: events.Missed) -> device_pb2.EventsMissed:
+    """A gap in a stream."""
+    return device_pb2.EventsMissed(first_sequence=of.first_sequence, last_sequence=of.last_sequence)
+
+
+# -- for operators only -------------------------------------------------------------------------
+
+
+def fault(of: Fault) -> operator_pb2.Fault:
+    """A fault as the operator asked for it."""
+    match of:
+        case ExhaustionFault(share_milli=int(share)):
+            return operator_pb2.Fault(exhaustion=operator_pb2.ExhaustionFault(share_milli=share))
+        case ExhaustionFault():
+            return operator_pb2.Fault(exhaustion=operator_pb2.ExhaustionFault(bytes=of.bytes or 0))
+        case PoisonFault():
+            return operator_pb2.Fault(
+                poison=operator_pb2.PoisonFault(
+                    host=of.host, dpas=of.dpas, random_pages=of.random_pages, seed=of.seed
+                )
+            )
+        case RatioCollapseFault(ratio_milli):
+            return operator_pb2.Fault(ratio_collapse=operator_pb2.RatioCollapseFault(ratio_milli=ratio_milli))
+        case LatencyFault(device_ns, wall_ns):
+            return operator_pb2.Fault(latency=operator_pb2.LatencyFault(device_ns=device_ns, wall_ns=wall_ns))
+        case ResetFault():
+            return operator_pb2.Fault(reset=operator_pb2.ResetFault())
+
+
+def armed_fault(of: ArmedFault, wall_ns: Callable[[int], int]) -> operator_pb2.ArmedFault:
+    """An armed fault, and how often it fired."""
+    return operator_pb2.ArmedFault(
+        fault_id=of.fault_id, fault=fault(of.fault), armed_wall_time_ns=wall_ns(of.armed_ns), fired=of.fired
+    )
+
+
+def status(of: Status, config: DeviceConfig, wall_ns: Callable[[int], int]) -> operator_pb2.GetStatusResponse:
+    """All that the operator may know."""
+    return operator_pb2.GetStatusResponse(
+        identity=identity(config, of.telemetry.generation),
+        telemetry=telemetry(of.telemetry),
+        media=_media(of.media),
+        regions=[_region_status(one) for one in of.regions],
+        faults=[armed_fault(one, wall_ns) for one in of.faults],
+        counters=_counters(of.counters),
+    )
+
+
+def page(of: PageDescription) -> operator_pb2.PageDescription:
+    """What the media holds of one page."""
+    return operator_pb2.PageDescription(
+        dpa=of.dpa, kind=_PAGE_KINDS[of.kind], compressed_bytes=of.compressed_bytes, sectors=of.sectors
+    )
+
+
+def _media(of: MediaUse) -> operator_pb2.MediaUse:
+    return operator_pb2.MediaUse(
+        sectors_bytes=of.sectors_bytes,
+        metadata_bytes=of.metadata_bytes,
+        staged_bytes=of.staged_bytes,
+        reserved_bytes=of.reserved_bytes,
+        peak_used_bytes=of.peak_used_bytes,
+        pages_by_sectors=of.pages_by_sectors,
+    )
+
+
+def _region_status(of: RegionStatus) -> operator_pb2.RegionStatus:
+    return operator_pb2.RegionStatus(
+        telemetry=region(of.telemetry),
+        lease_remaining_ns=of.lease_remaining_ns,
+        lease_ns=of.lease_ns,
+        poisoned_pages=of.poisoned_pages,
+    )
+
+
+def _counters(of: Counters) -> operator_pb2.DeviceCounters:
+    return operator_pb2.DeviceCounters(
+        capacity_identity_checks=of.capacity_identity_checks,
+        written_pages=of.written_pages,
+        read_pages=of.read_pages,
+        trimmed_pages=of.trimmed_pages,
+        no_more_writes=of.no_more_writes,
+        refused_pages=of.refused_media_pages + of.refused_guarantee_pages + of.refused_limit_pages,
+        poison_created_pages=(
+            of.poison_created_exhaustion_pages
+            + of.poison_created_injected_pages
+            + of.poison_created_checksum_pages
+        ),
+        poison_read_pages=of.poison_read_pages,
+        peak_media_used_bytes=of.peak_media_used_bytes,
+        resets=of.resets,
+        leases_expired=of.leases_expired,
+    )
