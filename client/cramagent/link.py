@@ -50,6 +50,8 @@ class NodeLink:
         """The wire's reason for the end of the last session."""
         self.refused_writes = {NodeStatus.NO_MORE_WRITES: 0, NodeStatus.REGION_LIMIT: 0}
         """Write commands that ended so."""
+        self.generation = ""
+        """Of the last session, also after its end."""
         self._inbox = inbox
         self._session: Session | None = None
         self._keeper: LeaseKeeper | None = None
@@ -81,6 +83,7 @@ class NodeLink:
             raise
         self._take_over = False
         self._session = session
+        self.generation = session.generation
         self._last_region = telemetry.region
         self.state = LinkState.UP
         self._keeper = LeaseKeeper(self.client, session, self._inbox)

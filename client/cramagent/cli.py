@@ -1,0 +1,140 @@
+"""The command line of `cram-agent`."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from cramagent.options import AmountType, SizeType, TimeType, choice, option, read_config
+from cramagent.patterns import PatternError
+from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
+from cramagent.session import RunFailed, run_agent
+from cramagent.sources import SourceError
+
+if TYPE_CHECKING:
+    from cramagent.parts import Options
+
+_EXAMPLE = """
+\b
+Example: shadow a process on a device that serves here, with a quarter of its memory in DRAM
+    cram-agent run --device 127.0.0.1:7070 --source pid:4242 --dram 25% --budget 64 --json report.json
+
+\b
+Example: a seeded workload for 30 s, its metrics on port 9464
+    cram-agent run --device unix:/run/cxldevd.sock --source synthetic --pages 20000 \\
+        --duration 30s --metrics 127.0.0.1:9464
+"""
+
+
+def default_host() -> str:
+    """This machine's name and our process number, within what a device takes as a host's name."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname().partition(".")[0])[:40]
+    return f"{name or 'host'}-{os.getpid()}"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cramulator", prog_name="cram-agent")
+def cli() -> None:
+    """The host's side of a compressed memory device: policy, and the runner around it."""
+
+
+@cli.command(epilog=_EXAMPLE)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="A TOML file with any of these options.",
+)
+@option("--device", "The device: HOST:PORT or unix:PATH.", required=True)
+@option("--source", "pid:N, core:FILE, file:PATH or synthetic.", required=True)
+@option("--dram", "DRAM for the source: a size, or a share of it.", type=AmountType(), default="25%")
+@option("--node", "Size of the region to attach.", type=AmountType(), default="150%")
+@option("--guaranteed", "Media that other hosts cannot take.", type=SizeType(), default="0")
+@option("--limit", "Media that this host may take at most.", type=SizeType())
+@option("--host", "This host's name at the device.  [default: HOSTNAME-PID]")
+@option("--lease", "How long the device keeps the region without a renewal.", type=TimeType())
+@option("--take-over", "End a session that this host's name still holds.", is_flag=True)
+@option("--device-timeout", "How long a device that does not answer is asked.", type=TimeType(), default="3s")
+@option("--mapping", "What demotion leaves in the page tables.", type=choice(Mapping), default="fault")
+@option("--budget", "Device pages mapped writable at one time.", type=click.IntRange(0), default=0)
+@option("--admission", "When demotion stops.", type=choice(Admission), default="optimistic")
+@option("--on-bus-error", "After a store that cannot be taken.", type=choice(OnBusError), default="kill")
+@option("--writeback", "The tiers behind the node.", type=choice(Writeback), default="zswap")
+@option("--close-pressure", "The node closes at this.", type=click.IntRange(0, 1000), default=750)
+@option("--open-pressure", "It opens again at this.", type=click.IntRange(0, 1000), default=250)
+@option("--low-watermark", "kswapd wakes at this: free DRAM, per mille.", type=int, default=40)
+@option("--high-watermark", "It stops at this: free DRAM, per mille.", type=int, default=80)
+@option("--watermark-boost", "Added at full pressure, per mille.", type=int, default=100)
+@option("--demote-batch", "Pages demoted in one write.", type=int, default=256)
+@option("--writeback-batch", "Pages written back in one turn.", type=int, default=256)
+@option("--reap-batch", "Entries that the reaper looks at in one turn.", type=int, default=1024)
+@option("--trim-buffer", "Freed pages that may wait for TRIM.", type=int, default=16_384)
+@option("--writable-age", "Unused writable mappings live so long.", type=TimeType(), default="2s")
+@option("--balloon-step", "The balloon moves by this.", type=SizeType(), default="8MiB")
+@option("--balloon-deflate", "Recovery before it deflates, per mille.", type=int, default=100)
+@option("--balloon-min", "Stored pages before the ratio counts.", type=int, default=256)
+@option("--zswap", "What zswap may hold; a share is of DRAM.", type=AmountType(), default="20%")
+@option("--swap", "Size of the swap file.", type=SizeType(), default="4GiB")
+@option(
+    "--swap-dir",
+    "Folder for the swap file.",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(os.environ.get("TMPDIR", "/tmp")),  # noqa: S108  # mkstemp makes the file, and it has no name afterwards
+)
+@option("--pattern", "Drawn reads: zipf[:S], scan or hotset[:PAGES:HITS].", default="zipf")
+@option(
+    "--write-share",
+    "Drawn accesses that are stores.",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+)
+@option("--seed", "Of everything that is drawn.", type=click.IntRange(0, 2**63 - 1), default=0)
+@option("--rate", "Drawn accesses a second; 0: no limit.", type=click.IntRange(0), default=2_000)
+@option("--batch", "Drawn accesses that are resolved together.", type=click.IntRange(1, 256), default=64)
+@option("--interval", "Between two looks at the source.", type=TimeType(), default="1s")
+@option("--duration", "End after this; 0: no limit.", type=TimeType(), default="0")
+@option("--accesses", "End after so many drawn accesses; 0: no limit.", type=click.IntRange(0), default=0)
+@option("--max-pages", "Most pages taken from the source.", type=click.IntRange(1), default=262_144)
+@option("--pages", "synthetic: pages of the parent.", type=int, default=16_384)
+@option("--zero", "synthetic: share of pages of zeros.", type=float, default=0.1)
+@option("--incompressible", "synthetic: share that no codec shrinks.", type=float, default=0.1)
+@option("--stores", "synthetic: share stored to in an interval.", type=float, default=0.02)
+@option("--frees", "synthetic: share given back in an interval.", type=float, default=0.005)
+@option("--forks", "synthetic: most children at one time.", type=int, default=2)
+@option("--unnoticed", "synthetic: share of exits and frees without notice.", type=float, default=0.25)
+@option("--metrics", "HOST:PORT of /metrics, or off; port 0: any.", default="127.0.0.1:0")
+@option("--json", "Write the report here.", type=click.Path(dir_okay=False, path_type=Path))
+@option(
+    "--ready-file",
+    "Say here when we serve, as JSON.",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@option("--quiet", "Say only what is wrong.", is_flag=True)
+def run(host: str | None, **options: Any) -> int:
+    """Run a host on a device, until it is stopped (SIGTERM, Ctrl-C), its source ends, or a limit is met.
+
+    A source's pages go to DRAM first; what is cold is demoted to the device. Reads are drawn from the
+    access pattern (a process' or a file's reads cannot be seen), its stores are real. Every byte that is
+    read back is compared with what the page should hold. At the end everything is verified once more,
+    the region is given back, and the report is written.
+
+    Exit status: 0, all that could be read was right; 1, a byte was wrong, or the run could not go on; 2, a
+    wrong option. A second signal ends the run at once, without looking back.
+    """
+    try:
+        code = run_agent(host or default_host(), cast("Options", options))
+    except (SettingError, PatternError, SourceError) as error:
+        raise click.UsageError(str(error)) from error
+    except RunFailed as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("ended at once, nothing was verified", err=True)
+        code = 130
+    return code

@@ -1,0 +1,118 @@
+"""How values are written on the command line, in the environment and in the settings file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cramagent.policy.settings import PAGE_BYTES
+from cramwire.units import parse_bytes, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import Enum
+    from pathlib import Path
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+ENVIRONMENT = "CRAM_AGENT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Bytes, or a share of the source."""
+
+    size: int = 0
+    percent: float = 0.0
+
+    def pages(self, source_pages: int) -> int:
+        """In whole pages, rounded up; at least one."""
+        if self.percent:
+            return max(1, round(source_pages * self.percent / 100))
+        return max(1, -(-self.size // PAGE_BYTES))
+
+
+class SizeType(click.ParamType[int]):
+    """`64MiB` -> bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        try:
+            return parse_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class AmountType(click.ParamType[Amount]):
+    """`64MiB` or `25%` -> Amount."""
+
+    name = "size|percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        """A size, or a share above 0 of the source."""
+        if isinstance(value, Amount):
+            return value
+        text = str(value)
+        try:
+            if not text.endswith("%"):
+                return Amount(size=parse_bytes(text))
+            percent = float(text.removesuffix("%"))
+        except ValueError as error:
+            self.fail(f"{error}; or a share of the source: 25%", param, ctx)
+        if not 0 < percent <= 100_000:
+            self.fail(f"{text!r} is not a share: write 25%", param, ctx)
+        return Amount(percent=percent)
+
+
+class TimeType(click.ParamType[int]):
+    """`1.5s` -> ns; `0` needs no unit."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Ns."""
+        text = str(value)
+        try:
+            return 0 if text == "0" else parse_duration(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def option(name: str, text: str, **rest: Any) -> Callable[[F], F]:
+    """An option that the environment (CRAM_AGENT_NAME) and the settings file may give, too."""
+    variable = ENVIRONMENT + name.removeprefix("--").replace("-", "_").upper()
+    rest.setdefault("show_default", rest.get("default") is not None and not rest.get("is_flag"))
+    return click.option(name, help=text, envvar=variable, **rest)
+
+
+def choice(kind: type[Enum]) -> click.Choice[str]:
+    """The values of an enum, as words."""
+    return click.Choice([each.value for each in kind])
+
+
+def read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
+    """A settings file: its keys are the options' names; options and the environment win over it.
+
+    Raises:
+        click.BadParameter: the file cannot be read, or names what is no option.
+    """
+    if path is None:
+        return
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+    known = {parameter.name for parameter in ctx.command.params} - {"config"}
+    values = {key.replace("-", "_"): value for key, value in given.items()}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(f"{path}: no such option: {', '.join(unknown)}")
+    tables = sorted(key for key, value in values.items() if isinstance(value, (dict, list)))
+    if tables:
+        raise click.BadParameter(f"{path}: {', '.join(tables)} has one value, not several")
+    ctx.default_map = {**(ctx.default_map or {}), **values}

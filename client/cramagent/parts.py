@@ -1,0 +1,193 @@
+"""From the options of `cram-agent run` to the parts that they describe."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from cramagent.node_client import Region
+from cramagent.policy.settings import (
+    PAGE_BYTES,
+    Admission,
+    Mapping,
+    OnBusError,
+    PolicySettings,
+    SettingError,
+    Writeback,
+)
+from cramagent.runner import Pace
+from cramagent.sources import Synthetic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cramagent.machine import Plan
+    from cramagent.options import Amount
+    from cramagent.sources import Source
+
+
+class Options(TypedDict):
+    """What `cram-agent run` was told; sizes in bytes, times in ns, `Amount` where a share may be given."""
+
+    device: str
+    source: str
+    dram: Amount
+    node: Amount
+    guaranteed: int
+    limit: int | None
+    lease: int | None
+    take_over: bool
+    device_timeout: int
+    mapping: str
+    budget: int
+    admission: str
+    on_bus_error: str
+    writeback: str
+    close_pressure: int
+    open_pressure: int
+    low_watermark: int
+    high_watermark: int
+    watermark_boost: int
+    demote_batch: int
+    writeback_batch: int
+    reap_batch: int
+    trim_buffer: int
+    writable_age: int
+    balloon_step: int
+    balloon_deflate: int
+    balloon_min: int
+    zswap: Amount
+    swap: int
+    swap_dir: Path
+    pattern: str
+    write_share: float
+    seed: int
+    rate: int
+    batch: int
+    interval: int
+    duration: int
+    accesses: int
+    max_pages: int
+    pages: int
+    zero: float
+    incompressible: float
+    stores: float
+    frees: float
+    forks: int
+    unnoticed: float
+    metrics: str
+    json: Path | None
+    ready_file: Path | None
+    quiet: bool
+
+
+def policy_settings(options: Options, source: Source) -> PolicySettings:
+    """The policy's dials.
+
+    Raises:
+        SettingError: a value that cannot be.
+    """
+    return PolicySettings(
+        dram_pages=options["dram"].pages(source.pages),
+        mapping=Mapping(options["mapping"]),
+        budget_pages=options["budget"],
+        admission=Admission(options["admission"]),
+        on_bus_error=OnBusError(options["on_bus_error"]),
+        writeback=Writeback(options["writeback"]),
+        close_pressure=options["close_pressure"],
+        open_pressure=options["open_pressure"],
+        low_watermark_milli=options["low_watermark"],
+        high_watermark_milli=options["high_watermark"],
+        watermark_boost_milli=options["watermark_boost"],
+        demote_batch_pages=options["demote_batch"],
+        writeback_batch_pages=options["writeback_batch"],
+        reap_batch_pages=options["reap_batch"],
+        trim_buffer_pages=options["trim_buffer"],
+        writable_age_ns=options["writable_age"],
+        balloon_step_bytes=options["balloon_step"],
+        balloon_deflate_milli=options["balloon_deflate"],
+        balloon_min_pages=options["balloon_min"],
+    )
+
+
+def synthetic(options: Options) -> Synthetic:
+    """The dials of the seeded source."""
+    return Synthetic(
+        seed=options["seed"],
+        pages=options["pages"],
+        zero=options["zero"],
+        incompressible=options["incompressible"],
+        stores=options["stores"],
+        frees=options["frees"],
+        forks=options["forks"],
+        unnoticed=options["unnoticed"],
+    )
+
+
+def region(host: str, options: Options, source: Source) -> Region:
+    """What to ask the device for."""
+    return Region(
+        host=host,
+        logical_bytes=options["node"].pages(source.pages) * PAGE_BYTES,
+        guaranteed_bytes=options["guaranteed"],
+        limit_bytes=options["limit"],
+        lease_ns=options["lease"],
+    )
+
+
+def pace(options: Options) -> Pace:
+    """How fast, and how long."""
+    if not options["interval"]:
+        raise SettingError("--interval is above 0")
+    return Pace(
+        interval_ns=options["interval"],
+        rate=options["rate"],
+        batch_pages=options["batch"],
+        duration_ns=options["duration"],
+        accesses=options["accesses"],
+        patience_ns=options["device_timeout"],
+    )
+
+
+def described(host: str, options: Options, plan: Plan) -> dict[str, Any]:
+    """What was run, as the report states it."""
+    policy = plan.policy
+    return {
+        "host": host,
+        "source": options["source"],
+        "seed": options["seed"],
+        "pattern": str(plan.pattern),
+        "write_share": options["write_share"],
+        "rate": options["rate"],
+        "device": options["device"],
+        "mapping": policy.mapping.value,
+        "budget_pages": policy.budget_pages,
+        "admission": policy.admission.value,
+        "on_bus_error": policy.on_bus_error.value,
+        "writeback": policy.writeback.value,
+    }
+
+
+def metrics_address(text: str) -> tuple[str, int] | None:
+    """(host, port) of `HOST:PORT`; None for `off`.
+
+    Raises:
+        SettingError: neither.
+    """
+    if text == "off":
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise SettingError(f"--metrics: {text!r} is not HOST:PORT, nor off")
+    return host, int(port)
+
+
+def check_paths(options: Options) -> None:
+    """Find out now, not after the run, that a report cannot be written.
+
+    Raises:
+        SettingError: its folder is not there.
+    """
+    for name, path in (("--json", options["json"]), ("--ready-file", options["ready_file"])):
+        if path is not None and not os.access(path.absolute().parent, os.W_OK):
+            raise SettingError(f"{name}: {path} cannot be written")

@@ -1,0 +1,46 @@
+"""Everything that the metrics tell, taken at one moment."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cramagent.link import LinkState
+    from cramagent.machine import Machine
+    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.effects import NodeStatus
+    from cramagent.policy.snapshot import HostSnapshot
+    from cramagent.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that the metrics tell, at one moment. Nothing in it moves."""
+
+    host: HostSnapshot
+    counters: HostCounters
+    tally: Tally
+    tiers: dict[str, tuple[int, int]]
+    """(used, limit) bytes by tier."""
+    device_ns: dict[str, int]
+    refused_writes: dict[NodeStatus, int]
+    link: LinkState
+    pages_left_out: int
+
+    @classmethod
+    def take(cls, machine: Machine) -> Picture:
+        """A picture of a machine; called by the main loop only."""
+        return cls(
+            host=machine.host.snapshot(),
+            counters=deepcopy(machine.host.counters),
+            tally=deepcopy(machine.tally),
+            tiers={
+                tier.value: (store.used_bytes, store.limit_bytes) for tier, store in machine.tiers.items()
+            },
+            device_ns=dict(machine.link.client.device_ns),
+            refused_writes=dict(machine.link.refused_writes),
+            link=machine.link.state,
+            pages_left_out=machine.source.pages_left_out,
+        )

@@ -1,0 +1,191 @@
+"""One run from its options to its report: open everything, run, close everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, contextmanager
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import click
+
+from cramagent.link import NodeLink
+from cramagent.machine import Machine, Plan
+from cramagent.messages import Stop
+from cramagent.metrics import AgentCollector, serve_metrics
+from cramagent.node_client import NodeClient, NodeRefused, NodeSilent, device_target
+from cramagent.parts import (
+    Options,
+    check_paths,
+    described,
+    metrics_address,
+    pace,
+    policy_settings,
+    region,
+    synthetic,
+)
+from cramagent.patterns import parse_pattern
+from cramagent.policy.settings import PAGE_BYTES, SettingError
+from cramagent.report import exit_code, make_report, summary, write_report
+from cramagent.runner import Runner
+from cramagent.sources import parse_source
+from cramwire.ready import write_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from cramagent.messages import Message
+
+
+class RunFailed(Exception):
+    """The run cannot begin or go on; the message is one line for people."""
+
+
+def run_agent(host: str, options: Options) -> int:
+    """Run; the exit status.
+
+    Raises:
+        SettingError, PatternError, SourceError: an option cannot be.
+        RunFailed: the device or a file is not to be had.
+        KeyboardInterrupt: a second signal came.
+    """
+    say = _silent if options["quiet"] else _say
+    check_paths(options)
+    metrics_at = metrics_address(options["metrics"])
+    pattern = parse_pattern(options["pattern"], options["seed"])
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    with ExitStack() as stack:
+        source = parse_source(options["source"], max_pages=options["max_pages"], synthetic=synthetic(options))
+        stack.callback(source.close)
+        if options["write_share"] and options["source"].startswith("pid:"):
+            raise SettingError("--write-share: the stores of a process are seen, and not drawn")
+        policy = policy_settings(options, source)
+        client = open_client(options)
+        stack.callback(client.close)
+        link = NodeLink(client, region(host, options, source), inbox)
+        plan = Plan(
+            policy=policy,
+            zswap_bytes=options["zswap"].pages(policy.dram_pages) * PAGE_BYTES,
+            swap_bytes=options["swap"],
+            swap_folder=options["swap_dir"],
+            pattern=pattern,
+            write_share=options["write_share"],
+            seed=options["seed"],
+        )
+        try:
+            machine = Machine.build(plan, source, link)
+        except OSError as error:
+            raise RunFailed(f"no swap file in {options['swap_dir']}: {error.strerror}") from error
+        stack.callback(machine.close)
+        collector = AgentCollector()
+        served = stack.enter_context(_metrics(collector, metrics_at))
+        stack.enter_context(_signals(inbox))
+        attach(machine, options)
+        collector.publish(machine)
+        say(f"{host} attached to {options['device']}, generation {link.generation}; metrics at {served}")
+        if options["ready_file"] is not None:
+            session = link.session
+            facts: dict[str, str | int] = {
+                "pid": os.getpid(),
+                "metrics_address": served,
+                "host": host,
+                "session": session.session if session is not None else "",
+                "generation": link.generation,
+            }
+            _write(options["ready_file"], lambda path: write_ready(path, facts))
+        runner = Runner(machine, inbox, pace(options), say=say, publish=collector.publish)
+        ending = runner.run()
+        report = make_report(machine, ending, described(host, options, plan))
+        if options["json"] is not None:
+            _write(options["json"], lambda path: write_report(path, report))
+        code = exit_code(machine, ending)
+        if code or not options["quiet"]:
+            click.echo(summary(report))
+        return code
+
+
+def open_client(options: Options) -> NodeClient:
+    """A channel to the device; nothing is sent yet.
+
+    Raises:
+        SettingError: not an address.
+    """
+    if not options["device_timeout"]:
+        raise SettingError("--device-timeout is above 0")
+    try:
+        device_target(options["device"])
+    except ValueError as error:
+        raise SettingError(f"--device: {error}") from error
+    return NodeClient(options["device"], options["device_timeout"])
+
+
+def attach(machine: Machine, options: Options) -> None:
+    """Get the region.
+
+    Raises:
+        RunFailed: the device says no, or nothing.
+    """
+    device = options["device"]
+    try:
+        telemetry = machine.link.attach(take_over=options["take_over"])
+    except NodeSilent as silent:
+        raise RunFailed(f"no device answers at {device}: {silent}") from silent
+    except NodeRefused as refused:
+        hint = "; --take-over ends that session" if refused.refusal.reason == "ALREADY_ATTACHED" else ""
+        raise RunFailed(f"the device at {device} refused: {refused}{hint}") from refused
+    machine.attached(telemetry)
+
+
+@contextmanager
+def _metrics(collector: AgentCollector, address: tuple[str, int] | None) -> Iterator[str]:
+    if address is None:
+        yield "off"
+        return
+    try:
+        served, server, thread = serve_metrics(collector, *address)
+    except OSError as error:
+        raise RunFailed(f"no metrics at {address[0]}:{address[1]}: {error.strerror}") from error
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _signals(inbox: SimpleQueue[Message]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks the main loop to stop; the second one ends the run at once."""
+    heard = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal heard
+        if heard:
+            raise KeyboardInterrupt
+        heard = True
+        inbox.put(Stop(signal.Signals(number).name.lower()))
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write(path)
+    except OSError as error:
+        raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _silent(_text: str) -> None:
+    """For --quiet."""
