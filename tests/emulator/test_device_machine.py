@@ -1,0 +1,394 @@
+"""Random sequences of everything a device can be asked, against a dict of pages."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from unittest import mock
+
+import hypothesis.strategies as st
+import pytest
+import zstandard
+from cxldev import arena
+from cxldev.codec import PageCodec
+from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode
+from cxldev.device import Device, ReadTicket, SessionRef, WriteTicket
+from cxldev.errors import (
+    AlreadyAttached,
+    GuaranteeCapacity,
+    LogicalCapacity,
+    NoMoreWrites,
+    OutOfRange,
+    Poisoned,
+    RegionInUse,
+    RegionLimit,
+    SessionError,
+    StaleGeneration,
+)
+from cxldev.faults import ExhaustionFault, Fault, LatencyFault, PoisonFault, RatioCollapseFault, ResetFault
+from emulator_helpers import addresses, at, random_page, same_page, zero_page
+from emulator_model import POISON, ModelDevice, ModelRegion, Refused
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+SECTOR, METADATA = 64, 16
+PHYSICAL = 20 * PAGE_BYTES
+REGION_PAGES = 16
+
+POOL = [
+    zero_page(),
+    same_page(b"\x7f"),
+    same_page(b"cxlcram!"),
+    *(random_page(seed, size) for seed, size in enumerate((8, 200, 700, 1500, 2800, 3900, 4030, 4096, 4096))),
+]
+
+
+def _plain_sectors(page: bytes) -> int:
+    if page == page[:8] * 512:
+        return 0
+    frame = zstandard.ZstdCompressor(level=1, write_content_size=False).compress(page)
+    return min(64, -(-len(frame) // SECTOR))
+
+
+SECTORS = {page: _plain_sectors(page) for page in POOL}
+
+hosts = st.sampled_from(("a", "b", "c"))
+contents = st.sampled_from(POOL)
+some_pages = st.lists(st.integers(0, REGION_PAGES - 1), min_size=1, max_size=10, unique=True)
+
+
+@dataclass
+class OpenRead:
+    """A read that began, and what it must give."""
+
+    ticket: ReadTicket
+    pages: list[int]
+    expected: list[bytes | None]
+
+
+@dataclass
+class OpenWrite:
+    """A write that began."""
+
+    ticket: WriteTicket
+    region: ModelRegion
+    pages: list[int]
+    contents: list[bytes]
+    generation: str
+
+
+class DeviceMachine(RuleBasedStateMachine):
+    """The device beside its model. After every step both tell the same, and the audit passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Compaction would need 64 MiB of waste: here it is to happen all the time.
+        self.patch = mock.patch.object(arena, "SLACK_BYTES", 0)
+        self.patch.start()
+        self.ids = itertools.count(1)
+        self.now = 0
+        self.codec = PageCodec(1)
+        self.faults: list[str] = []
+        self.reads: list[OpenRead] = []
+        self.writes: list[OpenWrite] = []
+
+    @initialize(mode=st.sampled_from(ExhaustionMode), trim_delay=st.sampled_from((0, 50)))
+    def power_on(self, mode: ExhaustionMode, trim_delay: int) -> None:
+        config = DeviceConfig(
+            physical_capacity_bytes=PHYSICAL,
+            exhaustion_mode=mode,
+            trim_delay_ns=trim_delay,
+            default_lease_ns=1_000_000,
+            metadata_bytes=METADATA,
+            sector_bytes=SECTOR,
+        )
+        self.device = Device(config, generation="g0", now_ns=0)
+        self.model = ModelDevice(
+            PHYSICAL,
+            SECTOR,
+            METADATA,
+            poisons=mode is ExhaustionMode.POISON,
+            trim_delay=trim_delay,
+            sectors=SECTORS,
+        )
+
+    def teardown(self) -> None:
+        self.patch.stop()
+
+    def ref(self, region: ModelRegion) -> SessionRef:
+        return SessionRef(region.session, self.device.generation)
+
+    def region(self, host: str) -> ModelRegion | None:
+        return self.model.regions.get(host)
+
+    # -- sessions -------------------------------------------------------------------------------
+
+    @rule(
+        host=hosts,
+        pages=st.integers(1, 24),
+        guarantee=st.sampled_from((0, 0, 0, 3 * PAGE_BYTES, 9 * PAGE_BYTES)),
+        limit=st.sampled_from((None, None, 9 * PAGE_BYTES, PHYSICAL)),
+        take_over=st.booleans(),
+    )
+    def attach(self, host: str, pages: int, guarantee: int, limit: int | None, take_over: bool) -> None:
+        model, session = self.model, f"s{next(self.ids)}"
+        old = self.region(host)
+        others = [region for region in model.regions.values() if region is not old]
+        refusals: tuple[type[Exception], ...] = ()
+        if old is not None and not take_over:
+            refusals = (AlreadyAttached,)
+        elif sum(region.pages_long for region in others) + pages > 60:
+            refusals = (LogicalCapacity,)
+        elif sum(region.guarantee for region in others) + guarantee > PHYSICAL:
+            refusals = (GuaranteeCapacity,)
+
+        def call() -> None:
+            self.device.attach(
+                session=session,
+                host=host,
+                logical_bytes=pages * PAGE_BYTES,
+                guaranteed_media_bytes=guarantee,
+                limit_media_bytes=limit,
+                take_over=take_over,
+                now_ns=self.now,
+            )
+
+        if refusals:
+            with pytest.raises(refusals):
+                call()
+            return
+        call()
+        if old is not None:
+            model.detach(host)
+        model.regions[host] = ModelRegion(
+            host, session, pages, guarantee, PHYSICAL if limit is None else limit, 1_000_000, self.now + 1_000_000
+        )
+
+    @rule(host=hosts)
+    def detach(self, host: str) -> None:
+        if region := self.region(host):
+            assert self.device.detach(self.ref(region), self.now) == self.model.detach(host)
+            with pytest.raises(SessionError):
+                self.device.renew(self.ref(region), self.now)
+
+    @rule(host=hosts)
+    def renew(self, host: str) -> None:
+        if region := self.region(host):
+            self.device.renew(self.ref(region), self.now)
+            region.expires_ns = self.now + region.lease_ns
+
+    @rule(host=hosts, pages=st.integers(1, 24))
+    def resize(self, host: str, pages: int) -> None:
+        if region := self.region(host):
+            total = sum(one.pages_long for one in self.model.regions.values()) - region.pages_long + pages
+            if total > 60:
+                with pytest.raises(LogicalCapacity):
+                    self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
+            elif any(page >= pages for page in region.pages):
+                with pytest.raises(RegionInUse):
+                    self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
+            else:
+                self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
+                region.pages_long = pages
+
+    @rule(step=st.sampled_from((1, 20, 50, 200_000, 999_999, 1_000_000)))
+    def pass_time(self, step: int) -> None:
+        self.now += step
+        self.device.advance(self.now)
+        self.model.advance(self.now)
+
+    # -- data -----------------------------------------------------------------------------------
+
+    @rule(host=hosts, pages=some_pages, data=st.data())
+    def write(self, host: str, pages: list[int], data: st.DataObject) -> None:
+        region = self.region(host)
+        if region is None:
+            return
+        chosen = data.draw(st.lists(contents, min_size=len(pages), max_size=len(pages)))
+        if max(pages) >= region.pages_long:
+            with pytest.raises(OutOfRange):
+                self.device.begin_write(self.ref(region), at(*pages), len(pages) * PAGE_BYTES, self.now)
+            return
+        ticket = self.device.begin_write(self.ref(region), at(*pages), len(pages) * PAGE_BYTES, self.now)
+        self.commit(ticket, region, pages, chosen)
+
+    @rule(host=hosts, pages=some_pages, page=contents)
+    def begin_write(self, host: str, pages: list[int], page: bytes) -> None:
+        region = self.region(host)
+        if region is not None and max(pages) < region.pages_long and len(self.writes) < 4:
+            ticket = self.device.begin_write(self.ref(region), at(*pages), len(pages) * PAGE_BYTES, self.now)
+            self.writes.append(OpenWrite(ticket, region, pages, [page] * len(pages), self.device.generation))
+
+    @precondition(lambda self: self.writes)
+    @rule(data=st.data())
+    def commit_write(self, data: st.DataObject) -> None:
+        write = self.writes.pop(data.draw(st.integers(0, len(self.writes) - 1)))
+        packed = self.codec.compress(b"".join(write.contents))
+        if write.generation != self.device.generation:
+            with pytest.raises(StaleGeneration):
+                self.device.commit_write(write.ticket, packed, self.now)
+        elif self.region(write.region.host) is not write.region:
+            with pytest.raises(SessionError):
+                self.device.commit_write(write.ticket, packed, self.now)
+        elif max(write.pages) >= write.region.pages_long:
+            with pytest.raises(OutOfRange):
+                self.device.commit_write(write.ticket, packed, self.now)
+        else:
+            self.commit(write.ticket, write.region, write.pages, write.contents)
+
+    def commit(self, ticket: WriteTicket, region: ModelRegion, pages: list[int], chosen: list[bytes]) -> None:
+        packed = self.codec.compress(b"".join(chosen))
+        expected = self.model.write(region.host, pages, chosen)
+        if expected is None:
+            outcome = self.device.commit_write(ticket, packed, self.now)
+            assert outcome.accepted_pages == len(pages)
+            assert outcome.wall_ns == sum(self.model.wall.values())
+            return
+        kind = RegionLimit if expected.reason == "limit" else NoMoreWrites
+        with pytest.raises(kind) as caught:
+            self.device.commit_write(ticket, packed, self.now)
+        assert Refused(caught.value.accepted_pages, expected.reason) == expected
+        assert caught.value.refused_dpa == pages[expected.accepted] * PAGE_BYTES
+
+    @rule(host=hosts, pages=some_pages)
+    def begin_read(self, host: str, pages: list[int]) -> None:
+        region = self.region(host)
+        if region is not None and max(pages) < region.pages_long and len(self.reads) < 4:
+            ticket = self.device.begin_read(self.ref(region), at(*pages), self.now)
+            self.reads.append(OpenRead(ticket, pages, self.model.read(host, pages)))
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data(), abandon=st.integers(0, 5))
+    def end_read(self, data: st.DataObject, abandon: int) -> None:
+        read = self.reads.pop(data.draw(st.integers(0, len(self.reads) - 1)))
+        if not abandon:
+            self.device.abandon_read(read.ticket)
+            return
+        expanded = self.codec.expand(read.ticket.stored)
+        lost = [page for page, data in zip(read.pages, read.expected, strict=True) if data is POISON]
+        if lost:
+            with pytest.raises(Poisoned) as caught:
+                self.device.end_read(read.ticket, expanded, self.now)
+            assert sorted(caught.value.dpas) == [page * PAGE_BYTES for page in sorted(lost)]
+        else:
+            outcome = self.device.end_read(read.ticket, expanded, self.now)
+            assert bytes(outcome.data) == b"".join(page for page in read.expected if page is not None)
+
+    @rule(host=hosts, start=st.integers(0, REGION_PAGES - 1), length=st.integers(1, REGION_PAGES))
+    def trim(self, host: str, start: int, length: int) -> None:
+        if region := self.region(host):
+            lengths = addresses([length * PAGE_BYTES])
+            if start + length > region.pages_long:
+                with pytest.raises(OutOfRange):
+                    self.device.trim(self.ref(region), at(start), lengths, self.now)
+                return
+            outcome = self.device.trim(self.ref(region), at(start), lengths, self.now)
+            assert outcome.trimmed_pages == self.model.trim(host, range(start, start + length))
+
+    @rule(host=hosts, wait=st.booleans())
+    def flush(self, host: str, wait: bool) -> None:
+        if region := self.region(host):
+            ticket = self.device.begin_flush(self.ref(region), self.now)
+            assert ticket.due_ns == (region.queue[-1][0] if region.queue else self.now)
+            before = region.trim_released
+            if wait:
+                self.now = ticket.due_ns
+                self.model.advance(self.now)
+                if self.region(host) is not region:
+                    with pytest.raises(SessionError):
+                        self.device.flush_done(ticket, self.now)
+                    return
+            outcome = self.device.flush_done(ticket, self.now)
+            assert (outcome is None) == bool(region.queue)
+            if outcome is not None:
+                assert outcome.released_media_bytes == region.trim_released - before
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def arm(self, fault: Fault) -> str:
+        number = next(self.ids)
+        injected = self.device.inject(fault, self.now, fault_id=f"f{number}", next_generation=f"g{number}")
+        if injected.fault_id:
+            self.faults.append(injected.fault_id)
+        return injected.fault_id
+
+    @rule(share=st.sampled_from((100, 400, 1000)))
+    def exhaust(self, share: int) -> None:
+        self.model.exhaustion[self.arm(ExhaustionFault(share_milli=share))] = PHYSICAL * share // 1000
+        self.model.settle()
+
+    @rule(ratio=st.sampled_from((1000, 1500, 3000)))
+    def collapse(self, ratio: int) -> None:
+        self.model.collapse[self.arm(RatioCollapseFault(ratio))] = ratio
+        self.model.settle()
+
+    @rule()
+    def slow_down(self) -> None:
+        self.model.wall[self.arm(LatencyFault(device_ns=5, wall_ns=7))] = 7
+        self.model.settle()
+
+    @precondition(lambda self: self.faults)
+    @rule(data=st.data())
+    def clear(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from([*self.faults, None]))
+        gone = [chosen] if chosen else list(self.faults)
+        assert self.device.clear(chosen, self.now) == len(gone)
+        for fault_id in gone:
+            self.faults.remove(fault_id)
+            for armed in (self.model.exhaustion, self.model.collapse, self.model.wall):
+                armed.pop(fault_id, None)
+        self.model.settle()
+
+    @rule(host=hosts, data=st.data())
+    def poison(self, host: str, data: st.DataObject) -> None:
+        region = self.region(host)
+        if region is not None and region.pages:
+            pages = data.draw(st.lists(st.sampled_from(sorted(region.pages)), min_size=1, max_size=3, unique=True))
+            self.arm(PoisonFault(host, dpas=tuple(page * PAGE_BYTES for page in pages)))
+            self.model.poison(host, pages)
+
+    @rule(really=st.integers(0, 3))
+    def reset(self, really: int) -> None:
+        if not really:
+            self.arm(ResetFault())
+            self.model.power_on()
+
+    # -- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def adds_up(self) -> None:
+        self.device.audit()
+
+    @invariant()
+    def tells_the_same(self) -> None:
+        seen = self.device.telemetry(None, self.now)
+        model = self.model
+        assert (seen.media_used_bytes, seen.media_free_bytes) == (model.used, model.free)
+        assert seen.stored_pages == sum(len(region.pages) for region in model.regions.values())
+        queued = sum(pages for region in model.regions.values() for _, pages, _ in region.queue)
+        assert seen.trim_queued_pages == queued
+        assert seen.writes_refused_pages == model.refused_pages
+        assert (int(seen.watermark), seen.no_more_writes) == (model.level, model.no_more_writes)
+        for region in model.regions.values():
+            mine = self.device.telemetry(self.ref(region), self.now).region
+            assert mine is not None
+            assert (mine.media_used_bytes, mine.stored_pages) == (region.used, len(region.pages))
+
+    @invariant()
+    def every_page_reads_as_written(self) -> None:
+        for region in self.model.regions.values():
+            pages = [page for page in range(region.pages_long) if region.pages.get(page, b"") is not POISON]
+            if pages:
+                outcome = self.device.read(self.ref(region), at(*pages), self.now, codec=self.codec)
+                expected = b"".join(region.pages.get(page) or bytes(PAGE_BYTES) for page in pages)
+                assert bytes(outcome.data) == expected
+
+
+TestDeviceMachine = DeviceMachine.TestCase
+TestDeviceMachine.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
