@@ -85,7 +85,7 @@ class Cpu:
                 answers[position] = mm.stalled()
             return
         for position, pte in on_node:
-            answers[position] = pte.folio.access
+            answers[position] = pte.folio.access()
         for place in loaded.poisoned:
             answers[on_node[place][0]] = BUS_ERROR
         mm.counters.bus_errors += len(loaded.poisoned)
@@ -171,7 +171,7 @@ class Cpu:
         accepted = len(batch) if written.status is NodeStatus.OK else written.accepted
         for position, pte in batch[:accepted]:
             mm.move(pte, PageEvent.STORE)
-            answers[position] = pte.folio.access
+            answers[position] = pte.folio.access()
         mm.counters.node_stores += accepted
         if accepted == len(batch):
             return []
@@ -219,7 +219,7 @@ class Cpu:
                 mm.frames.release(frame)
         rmap.promoted(mm, pte.folio, frame)
         mm.counters.bus_error_rescues += 1
-        return pte.folio.access
+        return pte.folio.access()
 
 
 def _require_pairs(mm: Mm, pages: Sequence[tuple[int, int]], frames: Sequence[int]) -> None:

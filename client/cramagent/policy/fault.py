@@ -50,7 +50,7 @@ class FaultHandler:
         if state is State.DRAM:
             if write and pte.folio.copy_on_write:
                 return (yield from self._copy_on_write(pte))
-            return pte.folio.access
+            return pte.folio.access()
         if not mm.node.reachable:
             return mm.stalled()
         if not write:
@@ -58,13 +58,13 @@ class FaultHandler:
                 # Only the faulting mapper is mapped; the entry stays cached behind the mapping.
                 mm.move(pte, PageEvent.READ_FAULT)
                 mm.counters.read_faults += 1
-            return pte.folio.access
+            return pte.folio.access()
         if state is State.RW:
-            return pte.folio.access
+            return pte.folio.access()
         if self._may_mkwrite(pte.folio):
             rmap.made_writable(mm, pte)
             mm.counters.mkwrites += 1
-            return pte.folio.access
+            return pte.folio.access()
         return (yield from self._promote(pte))
 
     def _bus_error(self) -> Access:
@@ -92,7 +92,7 @@ class FaultHandler:
             if not mapped:
                 mm.frames.release(frame)
         mm.counters.first_touches += 1
-        return rmap.map_new(mm, space, vpn, frame).access
+        return rmap.map_new(mm, space, vpn, frame).access()
 
     def _copy_on_write(self, pte: Pte) -> Decision[Access]:
         """The writer gets a frame of its own; reclaim leaves the one being copied alone."""
@@ -113,7 +113,7 @@ class FaultHandler:
             if not copied:
                 mm.frames.release(frame)
         mm.counters.cow_copies += 1
-        return rmap.copied(mm, pte, frame, PageEvent.COPY_ON_WRITE).access
+        return rmap.copied(mm, pte, frame, PageEvent.COPY_ON_WRITE).access()
 
     def _swap_in(self, folio: Folio) -> Decision[Access | None]:
         """Normal swap-in, for all mappers. Answers what went wrong, if something did."""
@@ -180,7 +180,7 @@ class FaultHandler:
                 mm.frames.release(frame)
         if folio.copy_on_write:
             mm.counters.promotions_copied += 1
-            return rmap.copied(mm, pte, frame, PageEvent.PROMOTE).access
+            return rmap.copied(mm, pte, frame, PageEvent.PROMOTE).access()
         mm.counters.promotions += 1
         rmap.promoted(mm, folio, frame)
-        return folio.access
+        return folio.access()

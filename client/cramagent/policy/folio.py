@@ -35,7 +35,7 @@ class Folio:
     """
 
     __slots__ = (
-        "access",
+        "answer",
         "backend",
         "entry",
         "handle",
@@ -61,16 +61,25 @@ class Folio:
         """A decision under way holds this folio: reclaim, nested in that decision or not, passes it over."""
         self.stored_ns = 0
         """When the last store went through a writable mapping, ns."""
-        self.settle(backend, handle)
-
-    def settle(self, backend: Backend, handle: int) -> None:
-        """The bytes are now there. `access` is made once here, not at every access."""
         self.backend = backend
         self.handle = handle
-        if backend is Backend.DRAM:
-            self.access = Access(AccessKind.DRAM, handle)
-        elif backend is Backend.NODE:
-            self.access = Access(AccessKind.NODE, handle)
+        """Frame number, DPA in bytes, or a tier's handle."""
+        self.answer: Access | None = None
+        """What an access is answered, once one was made since the folio came here (see `access`)."""
+
+    def settle(self, backend: Backend, handle: int) -> None:
+        """The bytes are now there."""
+        self.backend = backend
+        self.handle = handle
+        self.answer = None
+
+    def access(self) -> Access:
+        """The answer to an access that goes through; made at the first one, then kept."""
+        answer = self.answer
+        if answer is None:
+            kind = AccessKind.DRAM if self.backend is Backend.DRAM else AccessKind.NODE
+            answer = self.answer = Access(kind, self.handle)
+        return answer
 
     @property
     def copy_on_write(self) -> bool:

@@ -15,7 +15,7 @@ there and then, and goes on with what is left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramagent.policy.ager import Ager
 from cramagent.policy.answers import Access, AccessKind, Backend, FreeAnswer, NodeReading, Place
@@ -52,6 +52,11 @@ __all__ = [
     "PageKind",
     "Place",
 ]
+
+# An enum's members are looked up by its metaclass at every use: too slow for the fast path.
+_DRAM: Final = State.DRAM
+_RO: Final = State.RO
+_RW: Final = State.RW
 
 
 class Host:
@@ -125,15 +130,15 @@ class Host:
             return None
         folio = pte.folio
         state = pte.state
-        if state is State.DRAM:
+        if state is _DRAM:
             if write and len(folio.mappers) > 1 and not folio.shared:
                 return None
-        elif state is State.RO:
+        elif state is _RO:
             if write:
                 return None
             if not mm.node.reachable:
                 return mm.stalled()
-        elif state is State.RW:
+        elif state is _RW:
             if not mm.node.reachable:
                 return mm.stalled()
             if write:
@@ -141,7 +146,7 @@ class Host:
         else:
             return None
         folio.referenced = True
-        return folio.access
+        return folio.answer or folio.access()
 
     def fault(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:
         """The fault handler: zero fill, R/O mapping, mkwrite, promotion, swap-in, copy on write, bus error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
@@ -59,8 +60,8 @@ class Mm:
         """Device pages that the balloon should hold."""
         self.readings = 0
         """How many readings came, for who waits for a new one."""
-        self._poison_known: set[int] = set()
-        """DPAs whose poison a load of ours found; the device's event about that is still to come."""
+        self._poison_known: Counter[int] = Counter()
+        """How often a load of ours found poison at a DPA: so many events about that are still to come."""
         self.pages_in_state = [0] * len(State)
         self.tier_used = dict.fromkeys(Tier, 0)
 
@@ -139,15 +140,15 @@ class Mm:
         taken for news. Passing over too much is safe, as the next load finds poison anyway.
         """
         for dpa in dpas:
-            if dpa in self._poison_known:
-                self._poison_known.discard(dpa)
+            if self._poison_known[dpa]:
+                self._poison_known[dpa] -= 1
             else:
                 self._poisoned(dpa)
 
     def poison_met(self, dpas: Iterable[int]) -> None:
         """A load of ours found that these device pages lost their bytes."""
         for dpa in dpas:
-            self._poison_known.add(dpa)
+            self._poison_known[dpa] += 1
             self._poisoned(dpa)
 
     def _poisoned(self, dpa: int) -> None:

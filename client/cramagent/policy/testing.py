@@ -55,6 +55,8 @@ class FakePerformer:
         poisoned: DPAs that answer POISONED to a load; a write or TRIM takes the poison away.
         answers: statuses that the next device effects answer instead of acting, first first (OK: act).
         link_up: False: every device effect answers UNAVAILABLE.
+        session_over: True (after `reset_device`): every device effect answers GONE, until `new_session`.
+        lost_tokens: what was in the device when it was reset.
         accept_first: of a write that `answers` refuses, so many pages are stored (and reported) before.
         late_write: with UNAVAILABLE, so many pages of a write are stored without anybody being told.
     """
@@ -82,6 +84,8 @@ class FakePerformer:
         self.poisoned: set[int] = set()
         self.answers: deque[NodeStatus] = deque()
         self.link_up = True
+        self.session_over = False
+        self.lost_tokens: set[Token] = set()
         self.accept_first = 0
         self.late_write = 0
         self.log: list[Effect] = []
@@ -111,11 +115,19 @@ class FakePerformer:
         return [effect for effect in self.log if isinstance(effect, kind)]
 
     def reset_device(self) -> None:
-        """A new power-on: all bytes in the device are gone."""
+        """A new power-on: all bytes in the device are gone, and so is the session."""
+        self.lost_tokens.update(self.device.values())
         self.device.clear()
         self.poisoned.clear()
         self._doubtful.clear()
         self.answers.clear()
+        self.session_over = True
+
+    def new_session(self) -> None:
+        """Attached anew, to an empty region."""
+        if not self.session_over:
+            self.reset_device()
+        self.session_over = False
 
     # -- effects -----------------------------------------------------------------------------------
 
@@ -151,6 +163,8 @@ class FakePerformer:
     def _status(self) -> NodeStatus:
         if not self.link_up:
             return NodeStatus.UNAVAILABLE
+        if self.session_over:
+            return NodeStatus.GONE
         status = self.answers.popleft() if self.answers else NodeStatus.OK
         if status is NodeStatus.GONE:
             self.reset_device()

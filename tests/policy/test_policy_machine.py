@@ -1,0 +1,411 @@
+"""Random lives of a host against a model that is a dict: no byte is ever wrong, none is lost silently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, NodeStatus, a_reading
+
+from cramagent.policy.effects import Tier
+from cramagent.policy.host import Backend, Host
+from cramagent.policy.settings import Admission, Mapping, OnBusError, PolicySettings, Writeback
+from cramagent.policy.states import State
+from cramagent.policy.testing import FakePerformer, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cramagent.policy.effects import Decision, Effect, Outcome
+    from cramagent.policy.host import Access
+
+T = TypeVar("T")
+
+Key = tuple[int, int]
+"""(space, vpn)"""
+
+picks = st.integers(0, 1 << 16)
+"""Chooses one of what is there now, by remainder."""
+
+
+class Crash(Exception):
+    """The performer failed in the middle of a decision."""
+
+
+class FragilePerformer(FakePerformer):
+    """Fails once, after so many more effects; and keeps the device's events about poison it was asked for."""
+
+    fuse: int | None = None
+
+    def perform(self, effect: Effect) -> Outcome:
+        """As the fake, until the fuse has burnt."""
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse < 0:
+                self.fuse = None
+                raise Crash
+        return super().perform(effect)
+
+
+@dataclass(eq=False)
+class Cell:
+    """What one page must hold: one of these tokens (several after a store nobody answered), or LOST."""
+
+    tokens: set[Token] = field(default_factory=lambda: {0})
+    lost: bool = False
+    shared: bool = False
+
+
+class HostLife(RuleBasedStateMachine):
+    """The runner, with everything going wrong that can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: dict[Key, Cell] = {}
+        self.spaces: list[int] = []
+        self.now = 0
+        self.last_token = 0
+        self.at_risk: set[Token] = set()
+
+    @initialize(
+        dram_pages=st.sampled_from([16, 20, 40]),
+        budget=st.sampled_from([0, 1, 3]),
+        mapping=st.sampled_from(Mapping),
+        admission=st.sampled_from(Admission),
+        on_bus_error=st.sampled_from(OnBusError),
+        writeback=st.sampled_from(Writeback),
+        trim_buffer=st.sampled_from([1, 4, 64]),
+        ranges=st.sampled_from([1, 4]),
+        tier_pages=st.sampled_from([4, 1000]),
+    )
+    def power_on(
+        self,
+        *,
+        dram_pages: int,
+        budget: int,
+        mapping: Mapping,
+        admission: Admission,
+        on_bus_error: OnBusError,
+        writeback: Writeback,
+        trim_buffer: int,
+        ranges: int,
+        tier_pages: int,
+    ) -> None:
+        """One host of any kind, small enough that everything runs full."""
+        chosen = PolicySettings(
+            dram_pages=dram_pages,
+            budget_pages=budget,
+            mapping=mapping,
+            admission=admission,
+            on_bus_error=on_bus_error,
+            writeback=writeback,
+            demote_batch_pages=4,
+            writeback_batch_pages=6,
+            reap_batch_pages=5,
+            trim_buffer_pages=trim_buffer,
+            ranges_per_trim=ranges,
+            trim_interval_ns=300,
+            writeback_pause_ns=100,
+            writable_age_ns=500,
+            balloon_step_bytes=3 * PAGE_BYTES,
+            balloon_min_pages=2,
+        )
+        self.host = Host(chosen)
+        self.performer = FragilePerformer(
+            chosen, node_pages=NODE_PAGES, capacity=40, zswap_pages=tier_pages, swapfile_pages=tier_pages
+        )
+        self.attach()
+        self.spaces.append(self.host.create_space())
+        for vpn in range(12):
+            self.store([(self.spaces[0], vpn)])
+
+    # -- plumbing ----------------------------------------------------------------------------------
+
+    def drive(self, decision: Decision[T]) -> T | None:
+        """Run a decision. None if the performer crashed: the decision was thrown the error, and ended."""
+        try:
+            return self.performer.drive(decision)
+        except Crash:
+            return None
+
+    def pick(self, number: int) -> Key:
+        return list(self.model)[number % len(self.model)]
+
+    def a_space(self, number: int) -> int:
+        return self.spaces[number % len(self.spaces)]
+
+    def touch(self, key: Key, *, write: bool) -> Access | None:
+        """Fast path, else fault. A page never used is in the model from here on."""
+        space, vpn = key
+        access = self.host.access(space, vpn, write=write, now_ns=self.now)
+        if access is None:
+            access = self.drive(self.host.fault(space, vpn, write=write, now_ns=self.now))
+        if self.host.state(space, vpn) is not State.NONE:
+            self.model.setdefault(key, Cell())
+        return access
+
+    def forget_dead(self) -> None:
+        """A killed space's pages are free; it exits."""
+        for space in tuple(self.spaces):
+            if self.host.killed(space):
+                self.model = {key: cell for key, cell in self.model.items() if key[0] != space}
+                self.spaces.remove(space)
+                assert self.drive(self.host.exit_space(space, noticed=True)) is None
+        if not self.spaces:
+            self.spaces.append(self.host.create_space())
+
+    # -- programs ----------------------------------------------------------------------------------
+
+    def store(self, keys: list[Key]) -> None:
+        """The runner's way: DRAM at once, the device's pages in one batch behind."""
+        queued: list[tuple[Key, Token]] = []
+        for key in keys:
+            self.last_token += 1
+            access = self.touch(key, write=True)
+            if access is None:
+                continue
+            if access.kind is AccessKind.DRAM:
+                self.performer.frames[access.where] = self.last_token
+                self.model[key].tokens = {self.last_token}
+            elif access.kind is AccessKind.NODE:
+                queued.append((key, self.last_token))
+        if not queued:
+            return
+        scratch = self.performer.scratch[: len(queued)]
+        for frame, (_, token) in zip(scratch, queued, strict=True):
+            self.performer.frames[frame] = token
+        answers = self.drive(self.host.store([key for key, _ in queued], scratch, self.now))
+        for place, (key, token) in enumerate(queued):
+            cell = self.model[key]
+            if answers is None or answers[place].kind is AccessKind.STALLED:
+                cell.tokens = cell.tokens | {token}
+            elif answers[place].kind in {AccessKind.DRAM, AccessKind.NODE}:
+                cell.tokens = {token}
+
+    @rule(numbers=st.lists(picks, min_size=1, max_size=6))
+    def stores(self, numbers: list[int]) -> None:
+        """Whole-page stores to some pages, no two of them one shared page."""
+        if not self.model:
+            return
+        cells: dict[Cell, Key] = {}
+        for number in numbers:
+            key = self.pick(number)
+            cells.setdefault(self.model[key], key)
+        self.store(list(cells.values()))
+
+    @rule(space=picks, vpn=st.integers(0, 30))
+    def stores_somewhere(self, space: int, vpn: int) -> None:
+        """A store that may be a first touch."""
+        self.store([(self.a_space(space), vpn)])
+
+    @rule(numbers=st.lists(picks, min_size=1, max_size=6), batch=st.booleans())
+    def loads(self, numbers: list[int], batch: bool) -> None:
+        """Reads, the fast path first or not; what comes back is what the model says."""
+        if not self.model:
+            return
+        keys = [self.pick(number) for number in numbers]
+        if batch:
+            for key in keys:
+                self.touch(key, write=False)
+        scratch = self.performer.scratch[: len(keys)]
+        answers = self.drive(self.host.load(keys, scratch, self.now))
+        for key, frame, answer in zip(keys, scratch, answers or [], strict=False):
+            cell = self.model[key]
+            if answer.kind in {AccessKind.DRAM, AccessKind.NODE}:
+                assert self.performer.frames[frame] in cell.tokens, key
+            elif answer.kind is AccessKind.BUS_ERROR:
+                assert self.host.state(*key) is State.LOST, key
+
+    @precondition(lambda self: len(self.spaces) < 4)
+    @rule(space=picks)
+    def fork(self, space: int) -> None:
+        """The child starts with the parent's bytes; MAP_SHARED pages stay one page."""
+        parent = self.a_space(space)
+        child = self.host.fork(parent)
+        self.spaces.append(child)
+        for (owner, vpn), cell in tuple(self.model.items()):
+            if owner == parent:
+                self.model[child, vpn] = (
+                    cell if cell.shared else Cell(set(cell.tokens), cell.lost, cell.shared)
+                )
+
+    @rule(number=picks, space=picks, vpn=st.integers(31, 40))
+    def share(self, number: int, space: int, vpn: int) -> None:
+        """Map a page MAP_SHARED a second time, if it may be."""
+        if not self.model:
+            return
+        key, other = self.pick(number), (self.a_space(space), vpn)
+        folio = self.host._mm.spaces[key[0]].ptes[key[1]].folio
+        legal = other not in self.model and not folio.copy_on_write
+        try:
+            self.host.share(*key, *other)
+        except ValueError:
+            assert not legal
+        else:
+            assert legal
+            self.model[key].shared = True
+            self.model[other] = self.model[key]
+
+    @rule(number=picks, noticed=st.booleans())
+    def free(self, number: int, noticed: bool) -> None:
+        """One page goes."""
+        if self.model:
+            key = self.pick(number)
+            self.drive(self.host.free(*key, noticed=noticed))
+            del self.model[key]
+
+    @precondition(lambda self: len(self.spaces) > 1)
+    @rule(space=picks, noticed=st.booleans())
+    def exit(self, space: int, noticed: bool) -> None:
+        """One process goes."""
+        gone = self.a_space(space)
+        self.drive(self.host.exit_space(gone, noticed=noticed))
+        self.spaces.remove(gone)
+        self.model = {key: cell for key, cell in self.model.items() if key[0] != gone}
+
+    # -- daemons -----------------------------------------------------------------------------------
+
+    @rule(
+        name=st.sampled_from(
+            ["kswapd", "reaper", "ager", "writeback", "trimmer", "balloon", "background", "writeback_all"]
+        ),
+        later=st.integers(0, 400),
+    )
+    def daemon(self, name: str, later: int) -> None:
+        """Any daemon, some time later."""
+        self.now += later
+        turn: Callable[[int], Decision[object]] = getattr(self.host, name)
+        self.drive(turn(self.now))
+
+    @rule()
+    def trims_all(self) -> None:
+        """The TRIM batcher, forced."""
+        self.drive(self.host.trimmer(self.now, force=True))
+
+    # -- the device --------------------------------------------------------------------------------
+
+    @rule(
+        level=st.integers(1, 5),
+        no_more_writes=st.booleans(),
+        ratio=st.sampled_from([0, 1000, 2000, 3000, 4000]),
+        stale=st.integers(0, 10),
+    )
+    def reading(self, level: int, no_more_writes: bool, ratio: int, stale: int) -> None:
+        """Telemetry, true or a little old."""
+        stored = len(self.performer.device)
+        free = max(0, self.performer.capacity - stored + stale)
+        reading = a_reading(
+            level,
+            no_more_writes=no_more_writes,
+            ratio_milli=ratio,
+            stored_pages=max(0, stored - stale),
+            media_free_bytes=free * 4112,
+            region_free_bytes=free * 4112,
+        )
+        self.host.reading(reading, self.now)
+
+    @rule(level=st.integers(1, 2))
+    def recovered(self, level: int) -> None:
+        """Telemetry of a device with room: the node opens."""
+        self.reading(level, no_more_writes=False, ratio=3000, stale=0)
+
+    @rule(status=st.sampled_from(NodeStatus), after=st.integers(0, 3), first=st.integers(0, 4))
+    def will_refuse(self, status: NodeStatus, after: int, first: int) -> None:
+        """One of the next device effects is refused, stalls, poisons or finds the session gone."""
+        if status is NodeStatus.POISONED:
+            # As an answer it would poison every page of a request: `poison` does it page by page.
+            return
+        self.performer.answers.extend([NodeStatus.OK] * after + [status])
+        self.performer.accept_first = first
+        self.performer.late_write = first
+
+    @rule(capacity=st.integers(0, NODE_PAGES), tier=st.sampled_from(Tier), tier_pages=st.integers(0, 30))
+    def capacities(self, capacity: int, tier: Tier, tier_pages: int) -> None:
+        """Media and tiers grow and shrink."""
+        self.performer.capacity = capacity
+        self.performer.tier_capacity[tier] = tier_pages
+
+    @rule(number=picks, told=st.booleans())
+    def poison(self, number: int, told: bool) -> None:
+        """A device page goes bad; the event about it comes, or is lost."""
+        if not self.performer.device:
+            return
+        dpa = list(self.performer.device)[number % len(self.performer.device)]
+        self.at_risk.add(self.performer.device[dpa])
+        self.performer.poisoned.add(dpa)
+        if told:
+            self.host.poison_found([dpa])
+
+    @rule(told=st.booleans())
+    def reset(self, told: bool) -> None:
+        """A power cycle. The agent hears of it, or finds out."""
+        self.performer.reset_device()
+        if told:
+            self.host.node_lost()
+
+    @rule()
+    def attach(self) -> None:
+        """A session, if there is none; as the runner does when the device is back."""
+        if not self.host.snapshot().attached:
+            self.performer.new_session()
+            self.host.node_attached(NODE_PAGES * PAGE_BYTES)
+
+    @rule(up=st.booleans(), told=st.booleans())
+    def link(self, up: bool, told: bool) -> None:
+        """The link goes down or comes back; the agent knows, or not yet."""
+        self.performer.link_up = up
+        if up:
+            self.host.node_reachable()
+        elif told:
+            self.host.node_unreachable()
+
+    @rule(fuse=st.integers(0, 6))
+    def will_crash(self, fuse: int) -> None:
+        """Performing one of the next effects raises."""
+        self.performer.fuse = fuse
+
+    # -- what must hold ----------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        """Every audit passes, and every page's bytes are where the host says, and right."""
+        if not self.spaces:
+            return
+        self.forget_dead()
+        self.host.check()
+        for space in self.spaces:
+            vpns = {vpn for owner, vpn in self.model if owner == space}
+            assert set(self.host.mapped(space)) == vpns
+        for key, cell in self.model.items():
+            if self.host.state(*key) is State.LOST:
+                excuse = self.performer.lost_tokens | self.at_risk
+                assert cell.lost or cell.tokens & excuse, f"{key} is lost without a reason"
+                cell.lost = True
+                continue
+            assert not cell.lost, f"{key} was lost and is back"
+            self.look_at(key, cell)
+
+    def look_at(self, key: Key, cell: Cell) -> None:
+        """The bytes themselves, without an access."""
+        place = self.host.peek(*key)
+        tier = place.backend.tier
+        if tier is not None:
+            assert self.performer.tiers[tier][place.where] in cell.tokens, key
+        elif place.backend is Backend.DRAM:
+            assert self.performer.frames[place.where] in cell.tokens, key
+        elif not self.performer.session_over and place.where not in self.performer.poisoned:
+            assert self.performer.device[place.where] in cell.tokens, key
+
+
+HostLife.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestHostLife = HostLife.TestCase
