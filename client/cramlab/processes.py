@@ -124,9 +124,9 @@ class ManagedProcess:
         while not self.ready_path.exists():
             code = self._wait(_POLL_S)
             if code is not None:
-                raise ProcessError(f"{self.name} ended with {code} before it served{self._tail()}")
+                raise ProcessError(f"{self.name} ended with {code} before it served{self.log_tail()}")
             if time.monotonic() > end:
-                raise ProcessError(f"{self.name} did not serve within {deadline_s:g} s{self._tail()}")
+                raise ProcessError(f"{self.name} did not serve within {deadline_s:g} s{self.log_tail()}")
         self.facts = json.loads(self.ready_path.read_text())
         return self.facts
 
@@ -138,13 +138,17 @@ class ManagedProcess:
         """
         code = self._wait(deadline_s)
         if code is None:
-            raise ProcessError(f"{self.name} still runs after {deadline_s:g} s{self._tail()}")
+            raise ProcessError(f"{self.name} still runs after {deadline_s:g} s{self.log_tail()}")
         return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone. Nothing happens if it has ended."""
         if self._process is not None:
             self._process.send_signal(number)
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting. Nothing happens if it has ended."""
+        self.signal(signal.SIGTERM)
 
     def terminate(self, deadline_s: float | None = None) -> int:
         """SIGTERM, and wait; return its exit code. The same if it has ended already.
@@ -153,7 +157,7 @@ class ManagedProcess:
             ProcessError: it had to be killed, because the deadline passed.
         """
         deadline_s = self._stop_deadline_s if deadline_s is None else deadline_s
-        self.signal(signal.SIGTERM)
+        self.ask_to_end()
         try:
             return self.wait(deadline_s)
         except ProcessError:
@@ -217,6 +221,11 @@ class ManagedProcess:
         """All that it printed, each start headed by its command line."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def log_tail(self) -> str:
+        """The end of its log and where the whole is, as lines for an error message."""
+        lines = self.log_text().splitlines()[-_LOG_TAIL_LINES:]
+        return "".join(f"\n  | {line}" for line in lines) + f"\n  ({self.log_path})"
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _command(self) -> Sequence[str]:
@@ -229,10 +238,6 @@ class ManagedProcess:
             return self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             return None
-
-    def _tail(self) -> str:
-        lines = self.log_text().splitlines()[-_LOG_TAIL_LINES:]
-        return "".join(f"\n  | {line}" for line in lines) + f"\n  ({self.log_path})"
 
     def _fact(self, key: str) -> str:
         if key not in self.facts:
@@ -330,7 +335,7 @@ class AgentProcess(ManagedProcess):
         try:
             report: dict[str, Any] = json.loads(self.report_path.read_text())
         except (OSError, ValueError) as error:
-            raise ProcessError(f"{self.host} left no report: {error}{self._tail()}") from error
+            raise ProcessError(f"{self.host} left no report: {error}{self.log_tail()}") from error
         return report
 
 

@@ -45,7 +45,7 @@ def corpus_line(corpus: Corpus) -> str:
 def table(rows: Sequence[Row]) -> Table:
     """Medians with their spread, and the plain zstandard of the same rounds."""
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column("")
+    made.add_column("operation-pages", no_wrap=True)
     for heading in ("median", "min", "max", "", "pages/s", "zstandard", "ratio"):
         made.add_column(heading, justify="left" if not heading else "right")
     for row in rows:

@@ -73,8 +73,8 @@ class Throughput:
 
     @property
     def name(self) -> str:
-        """As `write, 256 pages a call`."""
-        return f"{self.operation}, {self.batch} page{'s' if self.batch > 1 else ''} a call"
+        """As `write-256`: the operation, and the pages of a call."""
+        return f"{self.operation}-{self.batch}"
 
     def measure(self, bench: Bench, draw: np.random.Generator) -> Sample:
         """MB/s over the wire, and MB/s of zstandard right behind it."""
@@ -99,8 +99,8 @@ class CallLatency:
 
     @property
     def name(self) -> str:
-        """As `write, 1 page, one by one, p50`."""
-        return f"{self.operation}, 1 page, one by one, p50"
+        """As `write-1-p50`."""
+        return f"{self.operation}-1-p50"
 
     def measure(self, bench: Bench, draw: np.random.Generator) -> Sample:
         """Us; zstandard has no such call."""

@@ -1,0 +1,1 @@
+"""One device, three hosts, real programs: filled, driven into exhaustion, recovered, verified."""

@@ -1,0 +1,79 @@
+"""One run of the demo: stage, scenario, summary, exit code; and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from cramctl.operator import OperatorError
+from cramlab.demo.needs import PhaseNotReached
+from cramlab.demo.scenario import Outcome, PromiseBroken, Scenario
+from cramlab.demo.stage import CAST, Stage
+from cramlab.demo.summary import judge, summarise, table
+from cramlab.demo.view import LineView, LiveView
+from cramlab.processes import ProcessError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+INTERRUPTED: Final = 130
+
+
+def run_demo(json_file: Path | None, *, seed: int, keep_logs: bool) -> int:
+    """Run it, print the summary, write the JSON; the exit code."""
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="cramctl-demo-"))
+    outcome = Outcome()
+    problems: list[str] = []
+    began = time.monotonic()
+    # Whoever ends the demo from outside wants its children ended as well.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        problems += _perform(console, folder, seed, outcome)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; all processes were stopped; logs are in {folder}", highlight=False)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    outcome.seconds = time.monotonic() - began
+    summary = summarise(outcome, len(CAST), problems)
+    if json_file is not None:
+        json_file.write_text(json.dumps(summary, indent=2) + "\n")
+    console.print(table(summary))
+    for problem in problems:
+        console.print(f"WRONG: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        console.print(f"FAILED after {outcome.seconds:.1f} s; logs are in {folder}", style="bold red")
+        return 1
+    console.print(f"all was right, in {outcome.seconds:.1f} s", style="bold green", highlight=False)
+    if keep_logs:
+        console.print(f"logs are in {folder}", highlight=False)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _perform(console: Console, folder: Path, seed: int, outcome: Outcome) -> list[str]:
+    """All of it, from the first process to the last; what was wrong. `outcome` fills up on the way."""
+    view = LiveView(console) if console.is_terminal else LineView(console)
+    stage = Stage(folder, seed)
+    try:
+        with view, stage:
+            Scenario(stage, view, outcome).run()
+    except (PhaseNotReached, PromiseBroken, ProcessError, OperatorError) as error:
+        return [str(error)]
+    problems = judge(outcome, len(CAST))
+    if stage.device.returncode != 0:
+        problems.append(f"the device ended with {stage.device.returncode}")
+    return problems
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+    raise KeyboardInterrupt
