@@ -108,7 +108,12 @@ def cli() -> None:
 @option("--stores", "synthetic: share stored to in an interval.", type=float, default=0.02)
 @option("--frees", "synthetic: share given back in an interval.", type=float, default=0.005)
 @option("--forks", "synthetic: most children at one time.", type=int, default=2)
-@option("--unnoticed", "synthetic: share of exits and frees without notice.", type=float, default=0.25)
+@option(
+    "--unnoticed",
+    "synthetic, pid: share of frees (exits) that the host is not told of.",
+    type=float,
+    default=0.25,
+)
 @option("--metrics", "HOST:PORT of /metrics, or off; port 0: any.", default="127.0.0.1:0")
 @option("--json", "Write the report here.", type=click.Path(dir_okay=False, path_type=Path))
 @option(

@@ -8,6 +8,7 @@ from cramagent.policy.effects import (
     CopyFrame,
     Done,
     NodeLoad,
+    NodeLoaded,
     NodeTrim,
     NodeWrite,
     TierDrop,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from cramagent.policy.effects import (
         Decision,
         Effect,
-        NodeLoaded,
         NodeTrimmed,
         NodeWritten,
         Outcome,
@@ -108,8 +108,23 @@ class Performer:
         assert_never(effect)
 
     def load(self, dpas: Sequence[int], frames: Sequence[int]) -> NodeLoaded:
-        """Device pages into frames."""
+        """Device pages into frames. Two mappers may ask for one device page: it is read once."""
+        first: dict[int, int] = {}
+        for position, dpa in enumerate(dpas):
+            first.setdefault(dpa, position)
+        if len(first) == len(dpas):
+            return self._load_distinct(dpas, frames)
+        asked = list(first)
+        answer = self._load_distinct(asked, [frames[position] for position in first.values()])
+        lost = {asked[position] for position in answer.poisoned}
+        for position, dpa in enumerate(dpas):
+            if first[dpa] != position and dpa not in lost:
+                self._dram.copy(frames[first[dpa]], frames[position])
+        return NodeLoaded(
+            answer.status, frozenset(position for position, dpa in enumerate(dpas) if dpa in lost)
+        )
 
+    def _load_distinct(self, dpas: Sequence[int], frames: Sequence[int]) -> NodeLoaded:
         def take(positions: Sequence[int], data: bytes) -> None:
             if len(positions) == len(frames):
                 self._dram.scatter(frames, data)

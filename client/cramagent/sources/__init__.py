@@ -36,7 +36,7 @@ def parse_source(text: str, *, max_pages: int, synthetic: Synthetic) -> Source:
     Args:
         text: what `--source` says.
         max_pages: pages beyond these are left out (the source counts them).
-        synthetic: the dials of the seeded generator.
+        synthetic: the dials of the seeded generator; `seed` and `unnoticed` are those of pid, too.
 
     Raises:
         SourceError: no such source, or it cannot be read.
@@ -45,7 +45,7 @@ def parse_source(text: str, *, max_pages: int, synthetic: Synthetic) -> Source:
     if text == "synthetic":
         return SyntheticSource(synthetic)
     if kind == "pid" and where.isdecimal():
-        return PidSource(int(where), max_pages)
+        return PidSource(int(where), max_pages, unnoticed=synthetic.unnoticed, seed=synthetic.seed)
     from_path: dict[str, Callable[[Path, int], Source]] = {"core": CoreSource, "file": FileSource}
     if kind in from_path and where:
         try:

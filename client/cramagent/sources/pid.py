@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -61,11 +62,19 @@ def parse_maps(text: str) -> list[tuple[int, int]]:
 class PidSource:
     """One process. Its space is space 0; a vpn is its own virtual address / 4096.
 
+    Args:
+        pid: whose memory.
+        max_pages: pages taken, lowest addresses first.
+        unnoticed: share of the pages that go away without the host being told, 0..1.
+        seed: of which ones.
+
     Raises:
         SourceError: no such process, or this user may not read its memory.
     """
 
-    def __init__(self, pid: int, max_pages: int) -> None:
+    def __init__(self, pid: int, max_pages: int, *, unnoticed: float = 0.0, seed: int = 0) -> None:
+        self._unnoticed = unnoticed
+        self._random = random.Random(seed)
         self._proc = f"/proc/{pid}"
         self._name = f"process {pid}"
         self._max_pages = max_pages
@@ -145,8 +154,12 @@ class PidSource:
         gone = tuple(vpn for vpn in self._seen if vpn not in present)
         for vpn in gone:
             del self._seen[vpn]
-        if gone:
-            yield Free(MAIN_SPACE, gone)
+        # /proc tells that pages went, not how: which of them the host missed is drawn.
+        missed = {vpn for vpn in gone if self._random.random() < self._unnoticed}
+        if len(missed) < len(gone):
+            yield Free(MAIN_SPACE, tuple(vpn for vpn in gone if vpn not in missed))
+        if missed:
+            yield Free(MAIN_SPACE, tuple(sorted(missed)), noticed=False)
 
     def _changed(self, vpns: range, data: bytes) -> Store | None:
         seen = self._seen
