@@ -56,7 +56,8 @@ class ManualClock:
         self._now_ns = now_ns
         self._wall_offset_ns = wall_ns - now_ns
         self._lock = threading.Lock()
-        self._waiting: list[threading.Condition] = []
+        self._new_waiter = threading.Condition(self._lock)
+        self._waiting: list[tuple[threading.Condition, int]] = []
 
     def now_ns(self) -> int:
         """As far as it was moved."""
@@ -74,19 +75,30 @@ class ManualClock:
         with self._lock:
             if self._now_ns >= deadline_ns:
                 return
-            self._waiting.append(condition)
+            waiter = (condition, deadline_ns)
+            self._waiting.append(waiter)
+            self._new_waiter.notify_all()
         try:
             condition.wait()
         finally:
             with self._lock:
-                self._waiting.remove(condition)
+                self._waiting.remove(waiter)
 
     def advance(self, ns: int) -> None:
         """Move time forward and wake all who wait for a deadline."""
         with self._lock:
             self._now_ns += ns
-            waiting = list(self._waiting)
+            waiting = [condition for condition, _ in self._waiting]
         # A waiter that saw the old time holds its condition until it really waits, so none is missed.
         for condition in waiting:
             with condition:
                 condition.notify_all()
+
+    def until_waited_for(self, deadline_ns: int, waiters: int = 1, timeout_s: float = 30.0) -> bool:
+        """Wait (in real time) until so many threads wait for exactly this deadline. Returns whether they do."""
+
+        def enough() -> bool:
+            return sum(one == deadline_ns for _, one in self._waiting) >= waiters
+
+        with self._new_waiter:
+            return self._new_waiter.wait_for(enough, timeout_s)

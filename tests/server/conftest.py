@@ -1,0 +1,24 @@
+"""Fixtures of the service's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from server_helpers import Bench, Host, bench_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A service with 1 MiB of media, sold as 3 MiB."""
+    with bench_of() as made:
+        yield made
+
+
+@pytest.fixture
+def host(bench: Bench) -> Host:
+    """A host with a region of 256 pages."""
+    return bench.attach()
