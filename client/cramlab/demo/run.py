@@ -68,6 +68,8 @@ def _perform(console: Console, folder: Path, seed: int, outcome: Outcome) -> lis
         with view, stage:
             Scenario(stage, view, outcome).run()
     except (PhaseNotReached, PromiseBroken, ProcessError, OperatorError) as error:
+        # Agents that could say goodbye have told what they know.
+        outcome.reports = stage.reports()
         return [str(error)]
     problems = judge(outcome, len(CAST))
     if stage.device.returncode != 0:

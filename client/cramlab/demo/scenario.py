@@ -77,19 +77,30 @@ class Scenario:
         """
         operator = self._stage.operator
         self._reach(story.FILL)
-        now = self.outcome.steady = self._reach(story.STEADY)
-        operator.inject(story.sudden_loss(now))
-        self._reach(story.EXHAUSTED)
+        self.outcome.steady = self._reach(story.STEADY)
+        self._reach(story.EXHAUSTED, act=self._squeeze)
         operator.inject(story.total_loss())
         self._reach(story.WRITEBACK)
         operator.clear()
         self._reach(story.RECOVERED)
         self._verify()
-        self._reach(story.DRAINED, self._read_device_alone)
+        self._reach(story.DRAINED, read=self._read_device_alone)
         self._stage.stop_programs()
 
-    def _reach(self, phase: Phase, read: Callable[[], Reading] | None = None) -> Reading:
-        """Poll until all needs of the phase are met at one moment; that reading."""
+    def _reach(
+        self,
+        phase: Phase,
+        *,
+        read: Callable[[], Reading] | None = None,
+        act: Callable[[Reading], None] | None = None,
+    ) -> Reading:
+        """Poll until all needs of the phase are met at one moment; that reading.
+
+        Args:
+            phase: which one.
+            read: how to poll; by default, everybody.
+            act: what to do about each reading that falls short.
+        """
         read = read or self._stage.read
         self._view.phase_begun(phase)
         began = self._clock()
@@ -105,7 +116,20 @@ class Scenario:
                 return now
             if self._clock() - began > phase.deadline_s:
                 raise PhaseNotReached(phase, looks)
+            if act is not None:
+                act(now)
             time.sleep(_POLL_S)
+
+    def _squeeze(self, now: Reading) -> None:
+        """Take the media away; and give it back, to try anew, if the hosts were told before it mattered.
+
+        Between the reading and the fault a host may write a batch: then nothing at all is left free,
+        every host hears of that before its next write, and nobody is ever refused.
+        """
+        if (fault := story.sudden_loss(now)) is not None:
+            self._stage.operator.inject(fault)
+        elif story.loss_was_noticed(now):
+            self._stage.operator.clear()
 
     def _verify(self) -> None:
         self._view.phase_begun(story.VERIFY)

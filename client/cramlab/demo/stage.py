@@ -145,6 +145,14 @@ class Stage:
             agent.wait(max(0.0, end - time.monotonic()))
         return {host: agent.report() for host, agent in self.agents.items()}
 
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """The reports of all agents that have left one."""
+        found = {}
+        for host, agent in self.agents.items():
+            with suppress(ProcessError):
+                found[host] = agent.report()
+        return found
+
     def stop_programs(self) -> None:
         """End the programs.
 

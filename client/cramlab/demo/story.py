@@ -16,19 +16,19 @@ FILL: Final = Phase(
     40,
     (
         Need("scans of its program, each host", of_each("scans"), at_least=1),
-        Need("demotions, each host", of_each("demotions"), at_least=2000),
-        Need("pages on the device", of_device("stored_pages"), at_least=8000),
+        Need("demotions, each host", of_each("demotions"), at_least=4000),
+        Need("pages on the device", of_device("stored_pages"), at_least=12_000),
     ),
 )
 STEADY: Final = Phase(
     "steady state",
     "reads map pages read-only; writes map some writable, within the budget",
-    30,
+    45,
     (
-        Need("scans of its program, each host", of_each("scans"), at_least=2, since_phase=True),
-        Need("read faults, each host", of_each("read_faults"), at_least=200, since_phase=True),
-        Need("mkwrites, each host", of_each("mkwrites"), at_least=50, since_phase=True),
-        Need("promotions, all hosts", of_all("promotions"), at_least=50, since_phase=True),
+        Need("scans of its program, each host", of_each("scans"), at_least=6, since_phase=True),
+        Need("read faults, each host", of_each("read_faults"), at_least=500, since_phase=True),
+        Need("mkwrites, each host", of_each("mkwrites"), at_least=1000, since_phase=True),
+        Need("promotions, all hosts", of_all("promotions"), at_least=500, since_phase=True),
         Need("node open, each host", of_each("node_open"), at_least=1),
     ),
 )
@@ -47,20 +47,23 @@ WRITEBACK: Final = Phase(
     "what comes free is taken too; the nodes are closed, their coldest pages go to zswap and swap",
     30,
     (
+        Need("scans of its program, each host", of_each("scans"), at_least=3, since_phase=True),
         Need("node open, each host", of_each("node_open"), at_most=0),
-        Need("writebacks for pressure, each host", of_each("pressure_writebacks"), at_least=200),
-        Need("pages in zswap and swap, each host", of_each("in_swap"), at_least=100),
+        Need("writebacks for pressure, each host", of_each("pressure_writebacks"), at_least=1000),
+        Need("pages in zswap and swap, each host", of_each("in_swap"), at_least=1000),
     ),
 )
 RECOVERED: Final = Phase(
     "recovery",
     "the faults are cleared; the nodes open and take pages again",
-    30,
+    45,
     (
         Need("armed faults", of_device("faults"), at_most=0),
         Need("no more writes now, device", of_device("full"), at_most=0),
         Need("node open, each host", of_each("node_open"), at_least=1),
-        Need("demotions, each host", of_each("demotions"), at_least=20, since_phase=True),
+        Need("scans of its program, each host", of_each("scans"), at_least=4, since_phase=True),
+        Need("demotions, each host", of_each("demotions"), at_least=1000, since_phase=True),
+        Need("mkwrites, each host", of_each("mkwrites"), at_least=500, since_phase=True),
     ),
 )
 DRAINED: Final = Phase(
@@ -82,10 +85,21 @@ LEFT_FREE_BYTES: Final = 64 << 10
 """Media that the first fault leaves: above the critical watermark (0), so that hosts go on writing."""
 
 
-def sudden_loss(now: Reading) -> operator_pb2.Fault:
-    """Hold back all media that is free now but a little: the warning comes too late."""
+def sudden_loss(now: Reading) -> operator_pb2.Fault | None:
+    """Hold back all media that is free now but a little: the warning comes too late.
+
+    None unless all nodes are open and nothing is held yet.
+    """
+    if now.device.faults or not all(host.node_open for host in now.hosts.values()):
+        return None
     held = max(1, now.device.free_bytes - LEFT_FREE_BYTES)
     return operator_pb2.Fault(exhaustion=operator_pb2.ExhaustionFault(bytes=held))
+
+
+def loss_was_noticed(now: Reading) -> bool:
+    """Whether the sudden loss took the last byte, so that all hosts stopped before one was refused."""
+    closed = not any(host.node_open for host in now.hosts.values())
+    return bool(now.device.faults) and not now.device.full and closed
 
 
 def total_loss() -> operator_pb2.Fault:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from cramlab.demo.scenario import Outcome
 
 SUMMED: Final[dict[str, str]] = {
-    "pages_verified": "pages compared, byte by byte",
+    "pages_verified": "pages compared, all bytes",
     "pages_mismatched": "... that differed",
     "pages_lost": "pages lost",
-    "demotions": "demotions (DRAM to device)",
-    "read_faults": "read faults (mapped read-only)",
-    "mkwrites": "mkwrites (mapped writable)",
-    "promotions": "promotions (device to DRAM)",
-    "writebacks": "writebacks (device to zswap, swap)",
+    "demotions": "demotions: DRAM to device",
+    "read_faults": "read faults: mapped read-only",
+    "mkwrites": "mkwrites: mapped writable",
+    "promotions": "promotions: device to DRAM",
+    "writebacks": "writebacks: device to swap",
     "reaped": "zombies reaped",
     "trimmed_pages": "pages trimmed",
     "no_more_writes": "writes refused: no more writes",
@@ -80,7 +80,7 @@ def judge(outcome: Outcome, agents: int) -> list[str]:
 def table(summary: dict[str, Any]) -> Table:
     """The figures for people: one column for all hosts, one for each."""
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column("")
+    made.add_column("", no_wrap=True)
     made.add_column("all", justify="right", style="bold")
     for host in summary["hosts"]:
         made.add_column(host, justify="right")
@@ -90,7 +90,8 @@ def table(summary: dict[str, Any]) -> Table:
         )
     ratio = summary["ratio_milli"]
     made.add_row("ratio in steady state", "-" if ratio is None else f"{ratio / 1000:.2f}:1")
-    made.add_row("media used at most, faults included", _bytes(summary["peak_media_used_bytes"]))
+    made.add_row("device went into no more writes", _count(summary["device_no_more_writes"]))
+    made.add_row("media used at most, with faults", _bytes(summary["peak_media_used_bytes"]))
     made.add_row("media used when all had left", _bytes(summary["final_media_used_bytes"]))
     made.add_row("capacity identity checked", _count(summary["capacity_identity_checks"]))
     return made

@@ -58,7 +58,8 @@ class LineView:
 
     def _say(self, text: str) -> None:
         self._said = self._clock()
-        self._console.print(f"[{self._said - self._began:5.1f} s] {text}", markup=False, highlight=False)
+        line = f"[{self._said - self._began:5.1f} s] {text}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveView:
@@ -66,7 +67,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=True)
-        self._reached: dict[str, float] = {}
+        self._reached: set[str] = set()
         self._phase: Phase | None = None
         self._reading: Reading | None = None
         self._looks: list[Look] = []
@@ -94,8 +95,10 @@ class LiveView:
         self._draw()
 
     def phase_reached(self, phase: Phase, seconds: float) -> None:
-        """Tick it off."""
-        self._reached[phase.key] = seconds
+        """Tick it off; that line stays above what is redrawn."""
+        self._reached.add(phase.key)
+        took = (f"({seconds:.1f} s)", "dim")
+        self._live.console.print(Text.assemble(("done  ", "green"), f"{phase.key}: {phase.title} ", took))
         self._draw()
 
     def _draw(self) -> None:
@@ -110,14 +113,14 @@ class LiveView:
         grid = Table.grid(padding=(0, 2))
         for phase in PHASES:
             if phase.key in self._reached:
-                grid.add_row(Text("done", "green"), phase.key, f"{self._reached[phase.key]:.1f} s")
-            elif phase is self._phase:
-                grid.add_row(Text("now", "bold yellow"), Text(phase.key, "bold"), phase.title)
-                for look in self._looks:
-                    if not look.met:
-                        grid.add_row("", "", Text(f"waiting for {look.text}", "dim"))
-            else:
+                continue
+            if phase is not self._phase:
                 grid.add_row("", Text(phase.key, "dim"), "")
+                continue
+            grid.add_row(Text("now ", "bold yellow"), Text(phase.key, "bold"), phase.title)
+            for look in self._looks:
+                if not look.met:
+                    grid.add_row("", "", Text(f"waiting for {look.text}", "dim"))
         return grid
 
 

@@ -66,7 +66,7 @@ class Documents:
 
 def main() -> None:
     """Parse, then edit until told to end."""
-    options = parse_options(__doc__ or "", mib=28, rate=40)
+    options = parse_options(__doc__ or "", mib=28, rate=12)
     documents = Documents(options)
     run_until_told(options, documents.step, documents.describe)
 

@@ -68,7 +68,7 @@ class Store:
 
 def main() -> None:
     """Fill, then work until told to end."""
-    options = parse_options(__doc__ or "", mib=28, rate=20)
+    options = parse_options(__doc__ or "", mib=28, rate=10)
     store = Store(options)
     run_until_told(options, store.step, store.describe)
 
