@@ -156,6 +156,11 @@ class Bench:
         """All that the operator may know."""
         return self.oracle.GetStatus(operator_pb2.GetStatusRequest(), timeout=DEADLINE_S)
 
+    def watch_all(self, after: int | None = None) -> Any:
+        """A stream of all events."""
+        request = operator_pb2.WatchAllEventsRequest(after_sequence=after)
+        return self.oracle.WatchAllEvents(request, timeout=DEADLINE_S)
+
     def audit(self) -> None:
         """The device's own full check of its books."""
         with self.service.runtime.device() as (device, _):

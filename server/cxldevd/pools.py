@@ -57,13 +57,18 @@ class Slots:
     def __init__(self, count: int, what: str) -> None:
         self._count = count
         self._what = what
-        self._lock = threading.Lock()
+        self._given_back = threading.Condition(threading.Lock())
         self._taken = 0
 
     @property
     def taken(self) -> int:
         """How many there are now."""
         return self._taken
+
+    def wait_below(self, count: int, timeout_s: float = 30.0) -> bool:
+        """Wait until fewer than this are taken. Returns whether they are."""
+        with self._given_back:
+            return self._given_back.wait_for(lambda: self._taken < count, timeout_s)
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -72,15 +77,16 @@ class Slots:
         Raises:
             DeviceBusy: all are taken.
         """
-        with self._lock:
+        with self._given_back:
             if self._taken >= self._count:
                 raise DeviceBusy(f"all {self._count} {self._what} are taken; close one or try again later")
             self._taken += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._given_back:
                 self._taken -= 1
+                self._given_back.notify_all()
 
 
 class InFlight:

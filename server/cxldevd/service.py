@@ -47,12 +47,12 @@ class Cxldevd:
         metrics = RequestMetrics(registry)
         guard = Guard(device, clock, metrics)
         in_flight = InFlight(settings.max_in_flight_bytes)
-        host_watchers = Slots(settings.max_watchers, "event streams")
+        self.host_watchers = Slots(settings.max_watchers, "event streams")
         operator_watchers = Slots(settings.max_watchers, "event streams")
         ProcessCollector(registry=registry)
         registry.register(
             DeviceCollector(
-                self.runtime, metrics, in_flight, {"host": host_watchers, "operator": operator_watchers}
+                self.runtime, metrics, in_flight, {"host": self.host_watchers, "operator": operator_watchers}
             )
         )
 
@@ -73,7 +73,7 @@ class Cxldevd:
         host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
-                DeviceCalls(self.runtime, host_watchers),
+                DeviceCalls(self.runtime, self.host_watchers),
                 watching,
             ),
             memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
