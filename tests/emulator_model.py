@@ -49,7 +49,14 @@ class ModelDevice:
     """The whole device. `sectors` tells how many sectors the bytes of a page take."""
 
     def __init__(
-        self, physical: int, sector: int, metadata: int, *, poisons: bool, trim_delay: int, sectors: dict[bytes, int]
+        self,
+        physical: int,
+        sector: int,
+        metadata: int,
+        *,
+        poisons: bool,
+        trim_delay: int,
+        sectors: dict[bytes, int],
     ) -> None:
         self.physical, self.sector, self.metadata = physical, sector, metadata
         self.poisons, self.trim_delay, self.sectors = poisons, trim_delay, sectors
@@ -89,9 +96,16 @@ class ModelDevice:
         self.hold_back()
         marks = {2: 500, 3: 250, 4: 125, 5: 50}
         hysteresis = self.physical * 25 // 1000
-        falls_to = max((level for level, milli in marks.items() if self.free <= self.physical * milli // 1000), default=1)
+        falls_to = max(
+            (level for level, milli in marks.items() if self.free <= self.physical * milli // 1000), default=1
+        )
         rises_to = max(
-            (level for level, milli in marks.items() if self.free <= self.physical * milli // 1000 + hysteresis), default=1
+            (
+                level
+                for level, milli in marks.items()
+                if self.free <= self.physical * milli // 1000 + hysteresis
+            ),
+            default=1,
         )
         self.level = falls_to if falls_to > self.level else min(self.level, rises_to)
         floor = self.physical * 50 // 1000 + hysteresis

@@ -64,7 +64,7 @@ def admit(growth: NDArray[np.int64], room: Room) -> Admission:
         room: what there is.
     """
     least = min(room.open_bytes, room.limit_bytes)
-    running = np.cumsum(growth)
+    running = growth.cumsum()
     if int(running.max()) <= least:
         return Admission(len(growth), None)
     beyond = np.flatnonzero((running > least) & (growth > 0))

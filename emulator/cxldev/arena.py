@@ -111,6 +111,31 @@ class Arena:
         else:
             self._recycle(places, steps)
 
+    def take_single(self, size: int) -> int:
+        """As `take`, for one page."""
+        step = -(-size // STEP)
+        stack, width = self._stacks[step], step * STEP
+        if stack.count:
+            stack.count -= 1
+            place = stack.places.item(stack.count)
+        elif self.top + width > self.size:
+            raise MemoryError(f"the arena of {self.size} bytes has no room for {width} more")
+        else:
+            place = self.top
+            self.top += width
+        self.live_bytes += width
+        return place
+
+    def give_back_single(self, place: int, size: int) -> None:
+        """As `give_back`, for one page."""
+        stack = self._stacks[-(-size // STEP)]
+        if self._reads or stack.count == len(stack.places):
+            self.give_back(np.array([place], np.int64), np.array([size], np.int64))
+            return
+        stack.places[stack.count] = place
+        stack.count += 1
+        self.live_bytes -= -(-size // STEP) * STEP
+
     def _recycle(self, places: NDArray[np.int64], steps: NDArray[np.int64]) -> None:
         if len(steps) == 1:
             self._stacks[int(steps[0])].push(places)

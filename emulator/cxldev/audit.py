@@ -9,7 +9,7 @@ import numpy as np
 from cxldev.arena import STEP
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
-from cxldev.outcomes import PageKind
+from cxldev.outcomes import COMPRESSED, POISONED, RAW
 from cxldev.page_table import KINDS, MOST_SECTORS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _check_table(region: Region, page_sectors: int) -> None:
     if (census != table.census).any():
         raise CapacityIdentityBroken(f"the census of {region.host} does not match its page table")
     kind, sectors, size = table.kind[stored], table.sectors[stored], table.size[stored]
-    in_arena = (kind == PageKind.COMPRESSED) | (kind == PageKind.RAW)
+    in_arena = (kind == COMPRESSED) | (kind == RAW)
     rules = (
         (
             "empty pages hold nothing",
@@ -79,10 +79,10 @@ def _check_table(region: Region, page_sectors: int) -> None:
         ("exactly compressed and raw pages have bytes", bool(((size > 0) == in_arena).all())),
         (
             "raw pages take a whole page's sectors",
-            bool((sectors[kind == PageKind.RAW] == page_sectors).all()),
+            bool((sectors[kind == RAW] == page_sectors).all()),
         ),
-        ("compressed pages take fewer", bool((sectors[kind == PageKind.COMPRESSED] < page_sectors).all())),
-        ("poisoned pages take none", not sectors[kind == PageKind.POISONED].any()),
+        ("compressed pages take fewer", bool((sectors[kind == COMPRESSED] < page_sectors).all())),
+        ("poisoned pages take none", not sectors[kind == POISONED].any()),
         ("sectors hold the bytes", bool((sectors * np.int64(PAGE_BYTES // page_sectors) >= size).all())),
     )
     for rule, holds in rules:

@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import DataLength
-from cxldev.outcomes import PageKind
+from cxldev.outcomes import SAME_FILLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,7 +149,7 @@ class PageCodec:
                 pages[index] = memory[place : place + PAGE_BYTES]
             elif size:
                 packed.append(index)
-            elif kind == PageKind.SAME_FILLED and place:
+            elif kind == SAME_FILLED and place:
                 pages[index] = place.to_bytes(WORD_BYTES, "little") * _WORDS
 
         if len(packed) < _MULTI_EXPAND or not self._expand_many(stored, packed, pages):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cxldev.outcomes import PageKind
+from cxldev.outcomes import COMPRESSED, SAME_FILLED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +58,21 @@ class LatencyModel:
         self._fill(region, pages)
         costs = config.base_ns + sectors * config.per_sector_ns
         if config.compress_ns:
-            costs = costs + (kinds != PageKind.SAME_FILLED) * config.compress_ns
-        return self._served(costs, in_flight_pages)
+            costs = costs + (kinds != SAME_FILLED) * config.compress_ns
+        return self._served(int(costs.sum()), int(costs.max()), in_flight_pages)
+
+    def of_single_write(
+        self, region: int, page: int, sectors: int, in_flight_pages: int, *, same_filled: bool
+    ) -> int:
+        """As `of_write`, for one page."""
+        config = self._config
+        if self._slots:
+            tag = _tag(region, page)
+            self._tags[tag % self._slots] = tag
+        cost = config.base_ns + sectors * config.per_sector_ns
+        if not same_filled:
+            cost += config.compress_ns
+        return self._served(cost, cost, in_flight_pages)
 
     def of_read(
         self,
@@ -71,14 +84,15 @@ class LatencyModel:
     ) -> int:
         """Device ns of a read. Its compressed pages are in the block cache afterwards."""
         config = self._config
-        packed = kinds == PageKind.COMPRESSED
+        packed = kinds == COMPRESSED
         costs = packed * config.decompress_ns + sectors * config.per_sector_ns
         if self._slots:
             tags = _tags(region, pages)
             costs[self._tags[tags % self._slots] == tags] = 0
             kept = tags[packed]
             self._tags[kept % self._slots] = kept
-        return self._served(costs + config.base_ns, in_flight_pages)
+        costs += config.base_ns
+        return self._served(int(costs.sum()), int(costs.max()), in_flight_pages)
 
     def of_command(self, parts: int) -> int:
         """Device ns of a TRIM with so many ranges, or of a flush (one part)."""
@@ -96,13 +110,17 @@ class LatencyModel:
             tags = _tags(region, pages)
             self._tags[tags % self._slots] = tags
 
-    def _served(self, costs: NDArray[np.int64], in_flight_pages: int) -> int:
+    def _served(self, total_ns: int, longest_ns: int, in_flight_pages: int) -> int:
         config = self._config
         engines = config.engines
-        service = max(int(costs.max()), -(-int(costs.sum()) // engines))
+        service = max(longest_ns, -(-total_ns // engines))
         wait = in_flight_pages * (config.base_ns + config.decompress_ns) // engines
         return service + min(config.queue_tail_ns, wait)
 
 
 def _tags(region: int, pages: NDArray[np.int64]) -> NDArray[np.int64]:
-    return pages + (region % _REGIONS << _REGION_SHIFT)
+    return pages + _tag(region, 0)
+
+
+def _tag(region: int, page: int) -> int:
+    return page + (region % _REGIONS << _REGION_SHIFT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,14 @@ class PageKind(IntEnum):
     RAW = 2
     SAME_FILLED = 3
     POISONED = 4
+
+
+# The same as plain ints: numpy takes microseconds to find out that an IntEnum is a number.
+EMPTY: Final = 0
+COMPRESSED: Final = 1
+RAW: Final = 2
+SAME_FILLED: Final = 3
+POISONED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)

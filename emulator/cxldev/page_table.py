@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cxldev.outcomes import PageKind
+from cxldev.outcomes import EMPTY, PageKind
 from cxldev.sparse import sparse_zeros
 
 if TYPE_CHECKING:
@@ -65,7 +65,19 @@ class PageTable:
         self.checksum[pages] = checksums
         self.place[pages] = places
 
-    def clear(self, pages: NDArray[np.int64], kind: PageKind = PageKind.EMPTY) -> None:
+    def set_single(self, page: int, *, kind: int, sectors: int, size: int, checksum: int, place: int) -> None:
+        """As `set`, for one page that is not empty afterwards."""
+        old_kind = self.kind.item(page)
+        if old_kind:
+            self.census[old_kind, self.sectors.item(page)] -= 1
+        self.census[kind, sectors] += 1
+        self.kind[page] = kind
+        self.sectors[page] = sectors
+        self.size[page] = size
+        self.checksum[page] = checksum
+        self.place[page] = place
+
+    def clear(self, pages: NDArray[np.int64], kind: int = EMPTY) -> None:
         """Make these pages empty, or poisoned."""
         self._count(self.kind[pages], self.sectors[pages], -1)
         self.kind[pages] = kind
@@ -114,7 +126,7 @@ class PageTable:
             return
         keys = kinds.astype(np.int64) * (MOST_SECTORS + 1) + sectors
         found = np.bincount(keys, minlength=_CENSUS).reshape(KINDS, MOST_SECTORS + 1)
-        found[PageKind.EMPTY] = 0
+        found[EMPTY] = 0
         if sign > 0:
             self.census += found
         else:

@@ -24,7 +24,7 @@ from cxldev.events import (
 )
 from cxldev.latency import LatencyModel
 from cxldev.ledger import Ledger
-from cxldev.outcomes import PageKind
+from cxldev.outcomes import EMPTY, POISONED
 from cxldev.regions import RegionTable
 from cxldev.report import region_telemetry, telemetry
 from cxldev.watermarks import NoMoreWritesState, WatermarkGauge
@@ -119,7 +119,7 @@ class PowerOn:
             self.counters.no_more_writes += 1
             self.record(NoMoreWritesEntered())
 
-    def empty(self, region: Region, pages: NDArray[np.int64], kind: PageKind = PageKind.EMPTY) -> int:
+    def empty(self, region: Region, pages: NDArray[np.int64], kind: int = EMPTY) -> int:
         """Stored pages become empty, or poisoned. Returns their sectors, which are still booked."""
         table = region.table
         sectors = int(table.sectors[pages].sum())
@@ -131,14 +131,14 @@ class PowerOn:
     def free_places(self, region: Region, pages: NDArray[np.int64]) -> None:
         """The arena's places of these pages are not needed."""
         sizes = region.table.size[pages]
-        held = sizes > 0
-        if held.any():
+        held = sizes.nonzero()[0]
+        if len(held):
             places = region.table.place[pages[held]].astype(np.int64)
             self.arena.give_back(places, sizes[held].astype(np.int64))
 
     def poison(self, region: Region, pages: NDArray[np.int64]) -> None:
         """Stored pages lose their bytes; they stay stored, without sectors. Does not settle."""
-        sectors = self.empty(region, pages, PageKind.POISONED)
+        sectors = self.empty(region, pages, POISONED)
         self.ledger.store(region.account, 0, -sectors)
 
     def drop(self, region: Region, cause: DetachCause) -> int:

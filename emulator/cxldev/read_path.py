@@ -11,7 +11,7 @@ from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned
 from cxldev.events import PoisonFound
 from cxldev.faults import Command, Delay, Operation
-from cxldev.outcomes import PageKind, ReadOutcome, ReadTicket, SessionRef
+from cxldev.outcomes import POISONED, ReadOutcome, ReadTicket, SessionRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def close_read(
         region.number, ticket.pages, stored.kinds, ticket.sectors, in_flight_pages
     )
     delay = power.faults.delay(Command(Operation.READ, region.host, count), Delay(device_ns, 0))
-    lost = np.flatnonzero(stored.kinds == PageKind.POISONED).tolist()
+    lost = (stored.kinds == POISONED).nonzero()[0].tolist()
     if expanded.bad:
         _poison_damaged(power, ticket, np.array(expanded.bad, np.int64))
         lost = sorted({*lost, *expanded.bad})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,7 +11,8 @@ from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
 from cxldev.errors import NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
 from cxldev.faults import Command, Delay, Operation
-from cxldev.outcomes import PageKind, WriteOutcome
+from cxldev.outcomes import COMPRESSED, EMPTY, POISONED, RAW, SAME_FILLED, WriteOutcome
+from cxldev.write_single import store_single
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
 _UNLIMITED: Final = 2**62
 """Bytes; more than any device has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the pages of a write hold before it, one entry a page."""
+
+    empty: NDArray[np.bool_]
+    sectors: NDArray[np.int64]
 
 
 def store_pages(
@@ -34,15 +44,19 @@ def store_pages(
     """
     count = len(pages)
     assert len(packed) == count, (len(packed), count)
+    if count == 1:
+        outcome = store_single(power, region, pages.item(), packed, in_flight_pages)
+        if outcome is not None:
+            return outcome
     if int(pages.max()) >= region.pages:
         raise OutOfRange(f"the region shrank to {region.logical_bytes} bytes while the write was under way")
     config, ledger, table = power.config, power.ledger, region.table
 
     sector = config.sector_bytes
     sectors = power.faults.sectors_for((packed.sizes + (sector - 1)) // sector, sector)
-    held_sectors = table.sectors[pages].astype(np.int64)
-    was_empty = table.kind[pages] == PageKind.EMPTY
-    growth = (sectors - held_sectors) * sector + was_empty * config.metadata_bytes
+    held = _Held(table.kind[pages] == EMPTY, table.sectors[pages].astype(np.int64))
+    metadata = held.empty * config.metadata_bytes
+    growth = (sectors - held.sectors) * sector + metadata
     wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
     room = Room(
         free_bytes=ledger.free_bytes - wanted_back,
@@ -52,20 +66,15 @@ def store_pages(
     if config.exhaustion_mode is ExhaustionMode.REFUSE:
         decision = admit(growth, room)
     else:
-        lost = was_empty * config.metadata_bytes - held_sectors * sector
-        decision = admit_or_poison(growth, lost, room)
+        decision = admit_or_poison(growth, metadata - held.sectors * sector, room)
 
-    kinds = np.where(
-        packed.sizes == 0,
-        PageKind.SAME_FILLED,
-        np.where(sectors * sector >= PAGE_BYTES, PageKind.RAW, PageKind.COMPRESSED),
-    ).astype(np.uint8)
     accepted = decision.accepted
     device_ns = 0
     if accepted:
-        _enter(power, region, pages, packed, kinds=kinds, sectors=sectors, decision=decision)
+        kinds = _kinds(packed.sizes[:accepted], sectors[:accepted], PAGE_BYTES // sector)
+        _enter(power, region, pages, packed, kinds=kinds, sectors=sectors, held=held, decision=decision)
         device_ns = power.latency.of_write(
-            region.number, pages[:accepted], kinds[:accepted], sectors[:accepted], in_flight_pages
+            region.number, pages[:accepted], kinds, sectors[:accepted], in_flight_pages
         )
     delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
     power.counters.write_requests += 1
@@ -77,8 +86,8 @@ def store_pages(
         power.starved(region)
     if decision.obstacle is not None:
         needed = int(sectors[accepted]) * sector + config.metadata_bytes
-        held = needed - int(growth[accepted])
-        raise _refusal(power, region, decision, pages, needed_and_held=(needed, held), delay=delay)
+        had = needed - int(growth[accepted])
+        raise _refusal(power, region, decision, pages, needed_and_held=(needed, had), delay=delay)
     return WriteOutcome(accepted, delay.device_ns, delay.wall_ns)
 
 
@@ -90,6 +99,14 @@ def _room_in_limit(region: Region, physical_bytes: int) -> int:
     return account.limit_bytes - account.used_bytes
 
 
+def _kinds(sizes: NDArray[np.int64], sectors: NDArray[np.int64], page_sectors: int) -> NDArray[np.uint8]:
+    """Kind of each page, by what it takes: of no bytes, of a whole page's sectors, of fewer."""
+    kinds = (sectors >= page_sectors).astype(np.uint8)
+    kinds += np.uint8(COMPRESSED)
+    kinds[sizes == 0] = SAME_FILLED
+    return kinds
+
+
 def _enter(
     power: PowerOn,
     region: Region,
@@ -98,41 +115,37 @@ def _enter(
     *,
     kinds: NDArray[np.uint8],
     sectors: NDArray[np.int64],
+    held: _Held,
     decision: Admission,
 ) -> None:
     """Put the acknowledged pages into the books. `kinds` and `sectors` are changed where one is poisoned."""
     accepted = decision.accepted
-    sizes = packed.sizes[:accepted].copy()
-    words = packed.words[:accepted]
-    checksums = packed.checksums[:accepted]
+    sizes, checksums = packed.sizes[:accepted], packed.checksums[:accepted]
+    entries = packed.words[:accepted].copy()
     if decision.poisoned:
-        kinds[decision.poisoned] = PageKind.POISONED
-        sectors[decision.poisoned] = 0
-        sizes[decision.poisoned] = 0
-        words, checksums = words.copy(), checksums.copy()
-        words[decision.poisoned] = 0
-        checksums[decision.poisoned] = 0
-    pages, kinds, sectors = pages[:accepted], kinds[:accepted], sectors[:accepted]
-    table = region.table
+        sizes, checksums = sizes.copy(), checksums.copy()
+        kinds[decision.poisoned] = POISONED
+        for column in (sectors, sizes, checksums, entries):
+            column[decision.poisoned] = 0
+    pages, sectors = pages[:accepted], sectors[:accepted]
 
     # New places first: an open read may be looking at the old ones, and a failure here changes nothing.
-    entries = words.copy()
-    in_arena = np.flatnonzero(sizes)
-    if in_arena.size:
-        starts = np.cumsum(packed.sizes[:accepted]) - packed.sizes[:accepted]
+    in_arena = sizes.nonzero()[0]
+    if len(in_arena):
+        starts = packed.sizes[:accepted].cumsum() - packed.sizes[:accepted]
         arena_sizes = sizes[in_arena]
         places = power.arena.take(arena_sizes)
         power.arena.store(places, arena_sizes, packed.data, starts[in_arena])
         entries[in_arena] = places
-    stored = int(np.count_nonzero(table.kind[pages] == PageKind.EMPTY))
-    power.ledger.store(region.account, stored, int(sectors.sum()) - int(table.sectors[pages].sum()))
+    growth = int(sectors.sum()) - int(held.sectors[:accepted].sum())
+    power.ledger.store(region.account, int(np.count_nonzero(held.empty[:accepted])), growth)
     power.free_places(region, pages)
-    table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
+    region.table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
 
     counters = power.counters
     counters.written_pages += accepted - len(decision.poisoned)
-    counters.same_filled_pages += int(np.count_nonzero(kinds == PageKind.SAME_FILLED))
-    counters.raw_pages += int(np.count_nonzero(kinds == PageKind.RAW))
+    counters.same_filled_pages += int(np.count_nonzero(kinds == SAME_FILLED))
+    counters.raw_pages += int(np.count_nonzero(kinds == RAW))
 
 
 def _refusal(

@@ -39,7 +39,10 @@ POOL = [
     zero_page(),
     same_page(b"\x7f"),
     same_page(b"cxlcram!"),
-    *(random_page(seed, size) for seed, size in enumerate((8, 200, 700, 1500, 2800, 3900, 4030, 4096, 4096))),
+    *(
+        random_page(seed, size)
+        for seed, size in enumerate((8, 700, 1500, 2800, 3900, 4030, 4096, 4096, 4096))
+    ),
 ]
 
 
@@ -52,7 +55,8 @@ def _plain_sectors(page: bytes) -> int:
 
 SECTORS = {page: _plain_sectors(page) for page in POOL}
 
-hosts = st.sampled_from(("a", "b", "c"))
+HOSTS = ("a", "b", "c")
+hosts = st.sampled_from(HOSTS)
 contents = st.sampled_from(POOL)
 some_pages = st.lists(st.integers(0, REGION_PAGES - 1), min_size=1, max_size=10, unique=True)
 
@@ -112,6 +116,9 @@ class DeviceMachine(RuleBasedStateMachine):
             sectors=SECTORS,
         )
 
+        for host in HOSTS:
+            self.attach(host, REGION_PAGES, 0, None, take_over=False)
+
     def teardown(self) -> None:
         self.patch.stop()
 
@@ -125,7 +132,7 @@ class DeviceMachine(RuleBasedStateMachine):
 
     @rule(
         host=hosts,
-        pages=st.integers(1, 24),
+        pages=st.sampled_from((4, REGION_PAGES, REGION_PAGES, 24)),
         guarantee=st.sampled_from((0, 0, 0, 3 * PAGE_BYTES, 9 * PAGE_BYTES)),
         limit=st.sampled_from((None, None, 9 * PAGE_BYTES, PHYSICAL)),
         take_over=st.booleans(),
@@ -161,12 +168,19 @@ class DeviceMachine(RuleBasedStateMachine):
         if old is not None:
             model.detach(host)
         model.regions[host] = ModelRegion(
-            host, session, pages, guarantee, PHYSICAL if limit is None else limit, 1_000_000, self.now + 1_000_000
+            host,
+            session,
+            pages,
+            guarantee,
+            PHYSICAL if limit is None else limit,
+            1_000_000,
+            self.now + 1_000_000,
         )
 
-    @rule(host=hosts)
-    def detach(self, host: str) -> None:
-        if region := self.region(host):
+    @rule(host=hosts, really=st.integers(0, 2))
+    def detach(self, host: str, really: int) -> None:
+        region = self.region(host)
+        if region is not None and not really:
             assert self.device.detach(self.ref(region), self.now) == self.model.detach(host)
             with pytest.raises(SessionError):
                 self.device.renew(self.ref(region), self.now)
@@ -191,7 +205,7 @@ class DeviceMachine(RuleBasedStateMachine):
                 self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
                 region.pages_long = pages
 
-    @rule(step=st.sampled_from((1, 20, 50, 200_000, 999_999, 1_000_000)))
+    @rule(step=st.sampled_from((1, 1, 20, 20, 50, 50, 400_000, 1_000_000)))
     def pass_time(self, step: int) -> None:
         self.now += step
         self.device.advance(self.now)
@@ -211,6 +225,22 @@ class DeviceMachine(RuleBasedStateMachine):
             return
         ticket = self.device.begin_write(self.ref(region), at(*pages), len(pages) * PAGE_BYTES, self.now)
         self.commit(ticket, region, pages, chosen)
+
+    @rule(host=hosts, first=st.integers(0, 8), page=contents)
+    def fill(self, host: str, first: int, page: bytes) -> None:
+        """Eight pages of one kind: what exhausts a device."""
+        region = self.region(host)
+        pages = list(range(first, first + 8))
+        if region is not None and first + 8 <= region.pages_long:
+            ticket = self.device.begin_write(self.ref(region), at(*pages), len(pages) * PAGE_BYTES, self.now)
+            self.commit(ticket, region, pages, [page] * len(pages))
+
+    @rule(host=hosts, page=st.integers(0, REGION_PAGES - 1), data=contents)
+    def write_one(self, host: str, page: int, data: bytes) -> None:
+        region = self.region(host)
+        if region is not None and page < region.pages_long:
+            ticket = self.device.begin_write(self.ref(region), at(page), PAGE_BYTES, self.now)
+            self.commit(ticket, region, [page], [data])
 
     @rule(host=hosts, pages=some_pages, page=contents)
     def begin_write(self, host: str, pages: list[int], page: bytes) -> None:
@@ -274,6 +304,20 @@ class DeviceMachine(RuleBasedStateMachine):
             outcome = self.device.end_read(read.ticket, expanded, self.now)
             assert bytes(outcome.data) == b"".join(page for page in read.expected if page is not None)
 
+    @rule(host=hosts)
+    def read_all(self, host: str) -> None:
+        """Poison is named whole, and nothing else is."""
+        if region := self.region(host):
+            lost = sorted(page for page, data in region.pages.items() if data is POISON)
+            everything = at(*range(region.pages_long))
+            if lost:
+                with pytest.raises(Poisoned) as caught:
+                    self.device.read(self.ref(region), everything, self.now, codec=self.codec)
+                assert list(caught.value.dpas) == [page * PAGE_BYTES for page in lost]
+            else:
+                outcome = self.device.read(self.ref(region), everything, self.now, codec=self.codec)
+                assert outcome.wall_ns == sum(self.model.wall.values())
+
     @rule(host=hosts, start=st.integers(0, REGION_PAGES - 1), length=st.integers(1, REGION_PAGES))
     def trim(self, host: str, start: int, length: int) -> None:
         if region := self.region(host):
@@ -312,19 +356,17 @@ class DeviceMachine(RuleBasedStateMachine):
             self.faults.append(injected.fault_id)
         return injected.fault_id
 
-    @rule(share=st.sampled_from((100, 400, 1000)))
-    def exhaust(self, share: int) -> None:
-        self.model.exhaustion[self.arm(ExhaustionFault(share_milli=share))] = PHYSICAL * share // 1000
-        self.model.settle()
-
-    @rule(ratio=st.sampled_from((1000, 1500, 3000)))
-    def collapse(self, ratio: int) -> None:
-        self.model.collapse[self.arm(RatioCollapseFault(ratio))] = ratio
-        self.model.settle()
-
-    @rule()
-    def slow_down(self) -> None:
-        self.model.wall[self.arm(LatencyFault(device_ns=5, wall_ns=7))] = 7
+    @precondition(lambda self: len(self.faults) < 3)
+    @rule(kind=st.sampled_from(("exhaustion", "collapse", "latency")), choice=st.integers(0, 2))
+    def arm_one(self, kind: str, choice: int) -> None:
+        if kind == "exhaustion":
+            share = (100, 400, 1000)[choice]
+            self.model.exhaustion[self.arm(ExhaustionFault(share_milli=share))] = PHYSICAL * share // 1000
+        elif kind == "collapse":
+            ratio = (1000, 1500, 3000)[choice]
+            self.model.collapse[self.arm(RatioCollapseFault(ratio))] = ratio
+        else:
+            self.model.wall[self.arm(LatencyFault(device_ns=5, wall_ns=7))] = 7
         self.model.settle()
 
     @precondition(lambda self: self.faults)
@@ -343,15 +385,19 @@ class DeviceMachine(RuleBasedStateMachine):
     def poison(self, host: str, data: st.DataObject) -> None:
         region = self.region(host)
         if region is not None and region.pages:
-            pages = data.draw(st.lists(st.sampled_from(sorted(region.pages)), min_size=1, max_size=3, unique=True))
+            pages = data.draw(
+                st.lists(st.sampled_from(sorted(region.pages)), min_size=1, max_size=3, unique=True)
+            )
             self.arm(PoisonFault(host, dpas=tuple(page * PAGE_BYTES for page in pages)))
             self.model.poison(host, pages)
 
-    @rule(really=st.integers(0, 3))
+    @rule(really=st.integers(0, 9))
     def reset(self, really: int) -> None:
         if not really:
             self.arm(ResetFault())
             self.model.power_on()
+            for host in HOSTS:
+                self.attach(host, REGION_PAGES, 0, None, take_over=False)
 
     # -- what always holds ----------------------------------------------------------------------
 
@@ -387,7 +433,7 @@ class DeviceMachine(RuleBasedStateMachine):
 TestDeviceMachine = DeviceMachine.TestCase
 TestDeviceMachine.settings = settings(
     max_examples=120,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -81,6 +81,11 @@ class FaultLayers:
             ArmedFault(one.fault_id, one.fault, one.armed_ns, one.layer.fired) for one in self._armed
         )
 
+    @property
+    def armed(self) -> bool:
+        """Whether any fault lies between a command and the plain device."""
+        return bool(self._armed)
+
     # -- the device's interface, through all layers -----------------------------------------------
 
     def held_back_bytes(self, physical_bytes: int) -> int:

@@ -1,0 +1,80 @@
+"""Which pages of a write fit, judged one by one in a few numbers."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
+from hypothesis import given, settings
+
+PLENTY = 10**9
+
+
+def decide(growth: list[int], *, free: int = PLENTY, unmet: int = 0, limit: int = PLENTY) -> Admission:
+    return admit(np.array(growth, np.int64), Room(free, unmet, limit))
+
+
+def test_all_fit():
+    """To the last byte."""
+    assert decide([100, 200], free=300) == Admission(2, None)
+
+
+def test_the_first_that_does_not_fit_ends_the_request():
+    """Even if a later one would fit."""
+    assert decide([100, 300, 1], free=200) == Admission(1, Obstacle.MEDIA)
+
+
+def test_a_page_that_shrinks_makes_room_for_those_behind_it():
+    """Not for those before it."""
+    assert decide([-300, 300], free=0) == Admission(2, None)
+    assert decide([300, -300], free=0) == Admission(0, Obstacle.MEDIA)
+
+
+def test_an_overwrite_that_needs_no_more_is_never_refused():
+    """However little there is: others' guarantees or faults may have made room negative."""
+    assert decide([0, -5, 0], free=-1000, limit=-50) == Admission(3, None)
+
+
+def test_the_obstacle_is_named():
+    """Guaranteed to others, the region's limit (first), or no room at all."""
+    assert decide([500], free=600, unmet=200).obstacle is Obstacle.GUARANTEE
+    assert decide([500], free=400, unmet=200).obstacle is Obstacle.MEDIA
+    assert decide([500], free=400, limit=499).obstacle is Obstacle.LIMIT
+
+
+def test_poison_mode_goes_on():
+    """A page that does not fit gives up what it holds; those behind it may take that."""
+    growth, lost = np.array([50, 300, 40]), np.array([0, -60, 0])
+    assert admit_or_poison(growth, lost, Room(50, 0, PLENTY)) == Admission(3, None, [1])
+
+
+def test_poison_mode_ends_where_even_poison_does_not_fit():
+    """Nothing could tell that an empty page was lost if its metadata has no room."""
+    growth, lost = np.array([100, 116]), np.array([16, 16])
+    assert admit_or_poison(growth, lost, Room(110, 0, PLENTY)) == Admission(1, Obstacle.MEDIA, [])
+
+
+def test_poison_mode_ends_at_the_limit():
+    """A region's own limit is refused in both modes."""
+    growth, lost = np.array([100, 100]), np.array([16, 16])
+    assert admit_or_poison(growth, lost, Room(0, 0, 150)).obstacle is Obstacle.MEDIA
+    assert admit_or_poison(growth, lost, Room(PLENTY, 0, 150)) == Admission(1, Obstacle.LIMIT, [])
+
+
+@given(
+    st.lists(st.integers(-400, 400), min_size=1, max_size=20),
+    st.integers(-200, 1500),
+    st.integers(0, 300),
+    st.integers(-100, 1500),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_the_same_as_one_page_at_a_time(growth: list[int], free: int, unmet: int, limit: int):
+    """The sums over a batch decide what a loop would."""
+    taken = 0
+    accepted = 0
+    for one in growth:
+        if one > 0 and (taken + one > free - unmet or taken + one > limit):
+            break
+        taken += one
+        accepted += 1
+    assert decide(growth, free=free, unmet=unmet, limit=limit).accepted == accepted

@@ -1,0 +1,84 @@
+"""Places for bytes: reuse, limbo, compaction."""
+
+from __future__ import annotations
+
+import numpy as np
+from cxldev.arena import SLACK_BYTES, STEP, Arena
+from emulator_helpers import MIB
+from numpy.typing import NDArray
+
+
+def of(*values: int) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def test_places_do_not_overlap():
+    """Sizes are rounded up to steps, whatever their order."""
+    arena = Arena(MIB, MIB)
+    sizes = of(1, 4096, 33, 32, 100, 4096, 1)
+    places = arena.take(sizes)
+    spans = sorted(
+        (place, place + -(-size // STEP) * STEP) for place, size in zip(places, sizes, strict=True)
+    )
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert arena.live_bytes == sum(end - start for start, end in spans)
+
+
+def test_a_freed_place_is_taken_first_and_last_in_first_out():
+    """What was freed last is warm."""
+    arena = Arena(MIB, MIB)
+    places = arena.take(of(100, 100, 100))
+    arena.give_back(places[:2], of(100, 100))
+    assert arena.take_single(100) == places[1]
+    assert arena.take(of(100, 100)).tolist()[0] == places[0]
+
+
+def test_a_place_freed_under_an_open_read_waits_for_it():
+    """And only for reads that began before it was freed."""
+    arena = Arena(MIB, MIB)
+    place = arena.take_single(100)
+    first = arena.begin_read()
+    arena.give_back_single(place, 100)
+    second = arena.begin_read()
+    assert arena.take_single(100) != place
+    arena.end_read(first)
+    assert arena.take_single(100) == place
+    arena.end_read(second)
+
+
+def test_the_oldest_open_read_decides():
+    """Reads end in any order."""
+    arena = Arena(MIB, MIB)
+    place = arena.take_single(64)
+    old, young = arena.begin_read(), arena.begin_read()
+    arena.give_back(of(place), of(64))
+    arena.end_read(young)
+    assert arena.take_single(64) != place
+    arena.end_read(old)
+    assert arena.take_single(64) == place
+    arena.end_read(old)  # ending twice is harmless
+
+
+def test_bytes_move_with_their_pages():
+    """Compaction copies to a new arena and leaves the old one as it is."""
+    arena, other = Arena(MIB, MIB), Arena(MIB, MIB)
+    sizes = of(10, 3000, 50, 10, 4096)
+    data = np.random.default_rng(1).bytes(int(sizes.sum()))
+    starts = np.cumsum(sizes) - sizes
+    places = arena.take(sizes)
+    arena.store(places, sizes, data, starts)
+    moved = arena.copy_to(other, places, sizes)
+    for memory, where in ((arena.memory, places), (other.memory, moved)):
+        copies = [bytes(memory[place : place + size]) for place, size in zip(where, sizes, strict=True)]
+        assert b"".join(copies) == data
+
+
+def test_waste_is_noticed():
+    """More than was left in use, and more than the slack."""
+    arena = Arena(256 * MIB, MIB)
+    count = SLACK_BYTES // 4096 + 2
+    sizes = np.full(count, 4096, np.int64)
+    places = arena.take(sizes)
+    assert not arena.wasteful
+    arena.give_back(places, sizes)
+    assert arena.wasteful

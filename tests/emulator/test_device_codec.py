@@ -1,0 +1,118 @@
+"""Pages into frames and back, and what damage looks like."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from cxldev.codec import CompressedPages, PageCodec, StoredPages
+from cxldev.config import PAGE_BYTES
+from cxldev.errors import DataLength
+from cxldev.outcomes import PageKind
+from emulator_helpers import random_page, random_pages, same_page, zero_page
+from hypothesis import given, settings
+
+CODEC = PageCodec(1)
+
+
+def as_stored(packed: CompressedPages) -> StoredPages:
+    """The pages as a device without an arena would hold them."""
+    starts = np.cumsum(packed.sizes) - packed.sizes
+    in_arena = packed.sizes > 0
+    kinds = np.where(in_arena, PageKind.COMPRESSED.value, PageKind.SAME_FILLED.value)
+    return StoredPages(
+        kinds=kinds.astype(np.uint8),
+        sizes=packed.sizes,
+        places=np.where(in_arena, starts.astype(np.uint64), packed.words),
+        checksums=packed.checksums,
+        memory=memoryview(bytearray(packed.data)),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 31, 32, 100])
+def test_pages_come_back(count: int):
+    """On both sides of the counts where the way of compressing and of expanding changes."""
+    data = random_pages(count)
+    expanded = CODEC.expand(as_stored(CODEC.compress(data)))
+    assert bytes(expanded.data) == data
+    assert expanded.bad == ()
+
+
+@given(st.lists(st.sampled_from((0, 8, 100, 3000, 4000, 4096)), min_size=1, max_size=40), st.integers(0, 99))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_mixture_comes_back(sizes: list[int], seed: int):
+    """Same-filled, compressible and raw pages side by side."""
+    data = b"".join(random_page(seed + index, size) for index, size in enumerate(sizes))
+    assert bytes(CODEC.expand(as_stored(CODEC.compress(data))).data) == data
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_page_of_one_word_takes_no_bytes(count: int):
+    """One byte repeated, one word repeated, zeros."""
+    for page in (zero_page(), same_page(b"\xff"), same_page(b"abcdefgh")):
+        packed = CODEC.compress(page * count)
+        assert packed.data == b""
+        assert packed.sizes.tolist() == [0] * count
+        assert packed.words.tolist() == [int.from_bytes(page[:8], "little")] * count
+
+
+@pytest.mark.parametrize("where", [8, 600, 2047, PAGE_BYTES - 1])
+def test_one_other_byte_is_not_same_filled(where: int):
+    """Wherever it stands, sampled or not."""
+    page = bytearray(same_page(b"\x11"))
+    page[where] = 0x12
+    for count in (1, 3):
+        packed = CODEC.compress(bytes(page) * count)
+        assert (packed.sizes > 0).all()
+        assert bytes(CODEC.expand(as_stored(packed)).data) == bytes(page) * count
+
+
+def test_what_saves_no_sector_is_kept_as_it_is():
+    """zstd would make random bytes longer."""
+    page = random_page(1)
+    packed = CODEC.compress(page)
+    assert packed.data == page
+    assert packed.sizes.tolist() == [PAGE_BYTES]
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_nothing_of_the_request_is_kept(count: int):
+    """The caller may reuse its buffer at once."""
+    data = random_pages(count)
+    buffer = bytearray(data)
+    packed = CODEC.compress(memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+    assert bytes(CODEC.expand(as_stored(packed)).data) == data
+    buffer.clear()  # would raise if a view of it were left
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("size", [500, PAGE_BYTES])
+def test_every_damaged_page_is_found(count: int, size: int):
+    """A flipped bit in any byte of a page, compressed or raw, makes that page bad and no other."""
+    data = b"".join(random_page(seed, size) for seed in range(count))
+    victim = count // 2
+    packed = CODEC.compress(data)
+    start = int(packed.sizes[:victim].sum())
+    for offset in range(0, int(packed.sizes[victim]), 37):
+        stored = as_stored(packed)
+        stored.memory[start + offset] ^= 0x10
+        expanded = CODEC.expand(stored)
+        assert expanded.bad == (victim,)
+        assert bytes(expanded.data[victim * PAGE_BYTES : (victim + 1) * PAGE_BYTES]) == zero_page()
+        others = data[: victim * PAGE_BYTES] + zero_page() + data[(victim + 1) * PAGE_BYTES :]
+        assert bytes(expanded.data) == others
+
+
+def test_empty_and_poisoned_pages_are_zeros():
+    """The device says which is which; the codec hands out no bytes for either."""
+    none = np.zeros(2, np.int64)
+    kinds = np.array([PageKind.EMPTY, PageKind.POISONED], np.uint8)
+    stored = StoredPages(kinds, none, none.astype(np.uint64), none.astype(np.uint32), memoryview(b""))
+    assert bytes(CODEC.expand(stored).data) == zero_page() * 2
+
+
+def test_half_a_page_is_refused():
+    """The device is told before it compresses; the codec checks all the same."""
+    with pytest.raises(DataLength):
+        CODEC.compress(bytes(PAGE_BYTES + 1))
