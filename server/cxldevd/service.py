@@ -92,7 +92,7 @@ class Cxldevd:
         ]
         self._event_lines = EventLines(self.runtime)
         self._requests = metrics
-        self._registry = registry
+        self.registry = registry
         self.address = self.operator_address = self.metrics_address = ""
 
     @property
@@ -113,7 +113,7 @@ class Cxldevd:
             listener.bind()
         self.address, self.operator_address = host.address, operator.address
         if self.settings.metrics is not None:
-            self.metrics_address = _serve_metrics(self.settings.metrics, self._registry, cleanup)
+            self.metrics_address = _serve_metrics(self.settings.metrics, self.registry, cleanup)
         self.runtime.start()
         cleanup.callback(self.runtime.stop)
         self._event_lines.start()
