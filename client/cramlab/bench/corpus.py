@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ZERO_SHARE: Final = 0.10
 RANDOM_SHARE: Final = 0.06
 """About what measured process memory holds of pages that save nothing."""
+_CHUNK_BYTES: Final = 8 << 20
+"""Read at one time: a mapping may be much larger than what is held of it."""
 _PROGRAMS: Final = ("sqlite_store", "json_documents", "numeric_arrays")
 
 
@@ -101,10 +103,11 @@ def process_pages(pid: int) -> Pages:
             if name and name[0].startswith("[v"):  # the kernel's own: [vvar], [vdso], [vsyscall]
                 continue
             start, end = (int(part, 16) for part in addresses.split("-"))
-            data = os.pread(memory, end - start, start)
-            held = np.frombuffer(data[: len(data) // PAGE_BYTES * PAGE_BYTES], dtype=np.uint8)
-            pages = held.reshape(-1, PAGE_BYTES)
-            parts.append(pages[pages.any(axis=1)])
+            for first in range(start, end, _CHUNK_BYTES):
+                data = os.pread(memory, min(_CHUNK_BYTES, end - first), first)
+                held = np.frombuffer(data[: len(data) // PAGE_BYTES * PAGE_BYTES], dtype=np.uint8)
+                pages = held.reshape(-1, PAGE_BYTES)
+                parts.append(pages[pages.any(axis=1)])
     finally:
         os.close(memory)
     return np.concatenate(parts) if parts else np.zeros((0, PAGE_BYTES), dtype=np.uint8)

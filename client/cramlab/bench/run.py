@@ -34,7 +34,7 @@ def run_bench(json_file: Path | None, *, rounds: int, pages: int, seed: int) -> 
             folder = Path(name)
             with console.status("gathering pages of real programs"):
                 corpus = gather(folder, pages, seed=seed, zstd_level=_ZSTD_LEVEL)
-            console.print(corpus_line(corpus))
+            console.print(corpus_line(corpus), soft_wrap=True, highlight=False)
             options = ["--zstd-level", str(_ZSTD_LEVEL)]
             with (
                 DeviceProcess(folder, physical=_PHYSICAL, args=options) as device,

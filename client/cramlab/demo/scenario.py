@@ -59,12 +59,19 @@ class Scenario:
     """Drives a stage through the story; `outcome` fills up on the way, and stays if it fails."""
 
     def __init__(
-        self, stage: Stage, view: View, outcome: Outcome, *, clock: Callable[[], float] = time.monotonic
+        self,
+        stage: Stage,
+        view: View,
+        outcome: Outcome,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.outcome = outcome
         self._stage = stage
         self._view = view
         self._clock = clock
+        self._sleep = sleep
 
     def run(self) -> None:
         """All phases.
@@ -118,7 +125,7 @@ class Scenario:
                 raise PhaseNotReached(phase, looks)
             if act is not None:
                 act(now)
-            time.sleep(_POLL_S)
+            self._sleep(_POLL_S)
 
     def _squeeze(self, now: Reading) -> None:
         """Take the media away; and give it back, to try anew, if the hosts were told before it mattered.

@@ -30,9 +30,9 @@ class Cast:
 
 
 CAST: Final = (
-    Cast("host-sqlite", "sqlite_store"),
-    Cast("host-json", "json_documents"),
-    Cast("host-numeric", "numeric_arrays"),
+    Cast("sqlite", "sqlite_store"),
+    Cast("json", "json_documents"),
+    Cast("numeric", "numeric_arrays"),
 )
 
 DEVICE_OPTIONS: Final = (

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 _PAGE_BYTES: Final = 4096
 _BAR_CELLS: Final = 48
+_HEADINGS: Final = (
+    "DRAM\nMiB",
+    "node\nMiB",
+    "swap\nMiB",
+    "\nwritable",
+    "\ndemoted",
+    "\nmkwrite",
+    "\npromoted",
+    "written\nback",
+)
 _LINE_EVERY_S: Final = 5.0
 
 
@@ -146,11 +156,12 @@ def _media_bar(device: DeviceReading) -> Text:
 
 
 def _hosts(reading: Reading) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("host")
-    for heading in ("DRAM", "node", "swap", "writable", "demoted", "mkwrite", "promoted", "written back"):
-        table.add_column(heading, justify="right")
-    table.add_column("node")
+    # 80 columns hold it: sizes in MiB, two-line headings.
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("\nhost", no_wrap=True)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("node,\npressure", no_wrap=True)
     for name, host in reading.hosts.items():
         table.add_row(
             name,
@@ -168,10 +179,10 @@ def _hosts(reading: Reading) -> Table:
 
 
 def _pages(count: int) -> str:
-    return format_bytes(count * _PAGE_BYTES)
+    return f"{count * _PAGE_BYTES / (1 << 20):.1f}"
 
 
 def _gate(host: HostReading) -> Text:
     if host.node_open:
-        return Text(f"open, pressure {host.pressure}", "green")
-    return Text(f"closed, pressure {host.pressure}", "red")
+        return Text(f"open {host.pressure}", "green")
+    return Text(f"closed {host.pressure}", "red")
