@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, NodeStatus, a_reading
 
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Backend, Host
 from cramagent.policy.settings import Admission, Mapping, OnBusError, PolicySettings, Writeback
 from cramagent.policy.states import State
 from cramagent.policy.testing import FakePerformer, Token
+from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, NodeStatus, a_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,8 +119,9 @@ class HostLife(RuleBasedStateMachine):
         )
         self.attach()
         self.spaces.append(self.host.create_space())
-        for vpn in range(12):
+        for vpn in range(24):
             self.store([(self.spaces[0], vpn)])
+        self.evict(list(range(0, 24, 2)))
 
     # -- plumbing ----------------------------------------------------------------------------------
 
@@ -132,9 +133,11 @@ class HostLife(RuleBasedStateMachine):
             return None
 
     def pick(self, number: int) -> Key:
+        """One of the mapped pages."""
         return list(self.model)[number % len(self.model)]
 
     def a_space(self, number: int) -> int:
+        """One of the living spaces."""
         return self.spaces[number % len(self.spaces)]
 
     def touch(self, key: Key, *, write: bool) -> Access | None:
@@ -195,6 +198,17 @@ class HostLife(RuleBasedStateMachine):
             key = self.pick(number)
             cells.setdefault(self.model[key], key)
         self.store(list(cells.values()))
+
+    @rule(
+        status=st.sampled_from([NodeStatus.NO_MORE_WRITES, NodeStatus.REGION_LIMIT]), first=st.integers(0, 2)
+    )
+    def stores_refused(self, status: NodeStatus, first: int) -> None:
+        """Stores to all that is writable; the device does not take one of them."""
+        writable = [key for key in self.model if self.host.state(*key) is State.RW]
+        if writable and self.performer.link_up:
+            self.performer.answers.appendleft(status)
+            self.performer.accept_first = first
+            self.store(writable)
 
     @rule(space=picks, vpn=st.integers(0, 30))
     def stores_somewhere(self, space: int, vpn: int) -> None:
@@ -257,7 +271,7 @@ class HostLife(RuleBasedStateMachine):
             self.drive(self.host.free(*key, noticed=noticed))
             del self.model[key]
 
-    @precondition(lambda self: len(self.spaces) > 1)
+    @precondition(lambda self: len(self.spaces) > 2)
     @rule(space=picks, noticed=st.booleans())
     def exit(self, space: int, noticed: bool) -> None:
         """One process goes."""
@@ -267,6 +281,18 @@ class HostLife(RuleBasedStateMachine):
         self.model = {key: cell for key, cell in self.model.items() if key[0] != gone}
 
     # -- daemons -----------------------------------------------------------------------------------
+
+    @rule(numbers=st.lists(picks, min_size=1, max_size=12))
+    def evict(self, numbers: list[int]) -> None:
+        """Reclaim chooses these pages, as far as they are in DRAM."""
+        chosen = {}
+        for number in numbers if self.model else ():
+            space, vpn = self.pick(number)
+            folio = self.host._mm.spaces[space].ptes[vpn].folio
+            if folio.backend is Backend.DRAM:
+                folio.in_flight = True
+                chosen[folio] = None
+        self.drive(self.host._reclaim._shrink_folios(list(chosen)))
 
     @rule(
         name=st.sampled_from(
@@ -287,14 +313,8 @@ class HostLife(RuleBasedStateMachine):
 
     # -- the device --------------------------------------------------------------------------------
 
-    @rule(
-        level=st.integers(1, 5),
-        no_more_writes=st.booleans(),
-        ratio=st.sampled_from([0, 1000, 2000, 3000, 4000]),
-        stale=st.integers(0, 10),
-    )
-    def reading(self, level: int, no_more_writes: bool, ratio: int, stale: int) -> None:
-        """Telemetry, true or a little old."""
+    def read_telemetry(self, level: int, *, no_more_writes: bool, ratio: int, stale: int) -> None:
+        """Capacities as they are, or `stale` pages behind."""
         stored = len(self.performer.device)
         free = max(0, self.performer.capacity - stored + stale)
         reading = a_reading(
@@ -307,26 +327,41 @@ class HostLife(RuleBasedStateMachine):
         )
         self.host.reading(reading, self.now)
 
-    @rule(level=st.integers(1, 2))
-    def recovered(self, level: int) -> None:
-        """Telemetry of a device with room: the node opens."""
-        self.reading(level, no_more_writes=False, ratio=3000, stale=0)
+    @rule(
+        level=st.sampled_from([1, 1, 2, 3, 4, 5]),
+        no_more_writes=st.sampled_from([False, False, False, True]),
+        ratio=st.sampled_from([3000, 2000, 1000, 0, 4000]),
+        stale=st.integers(0, 10),
+    )
+    def reading(self, level: int, no_more_writes: bool, ratio: int, stale: int) -> None:
+        """Telemetry, true or a little old."""
+        self.read_telemetry(level, no_more_writes=no_more_writes, ratio=ratio, stale=stale)
 
-    @rule(status=st.sampled_from(NodeStatus), after=st.integers(0, 3), first=st.integers(0, 4))
+    @rule(ratio=st.sampled_from([3000, 1000]))
+    def recovers(self, ratio: int) -> None:
+        """The device is well again: link, session, media, tiers."""
+        self.performer.link_up = True
+        self.performer.fuse = None
+        self.performer.answers.clear()
+        self.performer.capacity = 40
+        for tier in Tier:
+            self.performer.tier_capacity[tier] = 1000
+        self.host.node_reachable()
+        if self.performer.session_over:
+            self.host.node_lost()
+        self.attach()
+        self.read_telemetry(1, no_more_writes=False, ratio=ratio, stale=0)
+
+    @rule(
+        status=st.sampled_from([status for status in NodeStatus if status is not NodeStatus.POISONED]),
+        after=st.integers(0, 2),
+        first=st.integers(0, 4),
+    )
     def will_refuse(self, status: NodeStatus, after: int, first: int) -> None:
-        """One of the next device effects is refused, stalls, poisons or finds the session gone."""
-        if status is NodeStatus.POISONED:
-            # As an answer it would poison every page of a request: `poison` does it page by page.
-            return
+        """One of the next device effects is refused, stalls, or finds the session gone."""
         self.performer.answers.extend([NodeStatus.OK] * after + [status])
         self.performer.accept_first = first
         self.performer.late_write = first
-
-    @rule(capacity=st.integers(0, NODE_PAGES), tier=st.sampled_from(Tier), tier_pages=st.integers(0, 30))
-    def capacities(self, capacity: int, tier: Tier, tier_pages: int) -> None:
-        """Media and tiers grow and shrink."""
-        self.performer.capacity = capacity
-        self.performer.tier_capacity[tier] = tier_pages
 
     @rule(number=picks, told=st.booleans())
     def poison(self, number: int, told: bool) -> None:
@@ -339,33 +374,35 @@ class HostLife(RuleBasedStateMachine):
         if told:
             self.host.poison_found([dpa])
 
-    @rule(told=st.booleans())
-    def reset(self, told: bool) -> None:
-        """A power cycle. The agent hears of it, or finds out."""
-        self.performer.reset_device()
-        if told:
-            self.host.node_lost()
+    @rule(
+        kind=st.sampled_from(["crash", "capacity", "tier", "reset", "link"]),
+        number=st.integers(0, 30),
+        tier=st.sampled_from(Tier),
+        told=st.booleans(),
+    )
+    def misfortune(self, kind: str, number: int, tier: Tier, told: bool) -> None:
+        """Something breaks. The agent hears of it, or finds out."""
+        if kind == "crash":
+            self.performer.fuse = number % 6
+        elif kind == "capacity":
+            self.performer.capacity = number
+        elif kind == "tier":
+            self.performer.tier_capacity[tier] = number
+        elif kind == "link":
+            self.performer.link_up = False
+            if told:
+                self.host.node_unreachable()
+        else:
+            self.performer.reset_device()
+            if told:
+                self.host.node_lost()
+                self.attach()
 
-    @rule()
     def attach(self) -> None:
         """A session, if there is none; as the runner does when the device is back."""
         if not self.host.snapshot().attached:
             self.performer.new_session()
             self.host.node_attached(NODE_PAGES * PAGE_BYTES)
-
-    @rule(up=st.booleans(), told=st.booleans())
-    def link(self, up: bool, told: bool) -> None:
-        """The link goes down or comes back; the agent knows, or not yet."""
-        self.performer.link_up = up
-        if up:
-            self.host.node_reachable()
-        elif told:
-            self.host.node_unreachable()
-
-    @rule(fuse=st.integers(0, 6))
-    def will_crash(self, fuse: int) -> None:
-        """Performing one of the next effects raises."""
-        self.performer.fuse = fuse
 
     # -- what must hold ----------------------------------------------------------------------------
 

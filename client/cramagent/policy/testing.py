@@ -125,8 +125,7 @@ class FakePerformer:
 
     def new_session(self) -> None:
         """Attached anew, to an empty region."""
-        if not self.session_over:
-            self.reset_device()
+        self.reset_device()
         self.session_over = False
 
     # -- effects -----------------------------------------------------------------------------------

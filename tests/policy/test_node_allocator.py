@@ -1,0 +1,78 @@
+"""The private node: allocation control, the allocator, the region's size."""
+
+from __future__ import annotations
+
+import pytest
+
+from cramagent.policy.counters import HostCounters
+from cramagent.policy.folio import PageKind
+from cramagent.policy.node import DEMOTION, Gfp, Ineligible, Node, Request
+from policy_helpers import NODE_PAGES, PAGE_BYTES, Rig
+
+
+def a_node(pages: int = 4) -> Node:
+    """A node with an empty region."""
+    node = Node(HostCounters())
+    node.attach(pages * PAGE_BYTES)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("request_", "why", "counter"),
+    [
+        (Request(Gfp.USER, PageKind.ANON), "only __GFP_PRIVATE", "ineligible_gfp"),
+        (Request(Gfp.KERNEL, PageKind.KERNEL), "only __GFP_PRIVATE", "ineligible_gfp"),
+        (Request(Gfp.PRIVATE, PageKind.FILE), "file pages", "ineligible_file"),
+        (Request(Gfp.PRIVATE, PageKind.KERNEL), "swap-eligible", "ineligible_kernel"),
+    ],
+)
+def test_no_other_allocation_can_land_there(request_: Request, why: str, counter: str):
+    """A clear error, one counter per reason, nothing allocated."""
+    counters = HostCounters()
+    node = Node(counters)
+    node.attach(4 * PAGE_BYTES)
+    with pytest.raises(Ineligible, match=why):
+        node.allocate(request_)
+    assert getattr(counters, counter) == 1
+    assert node.free == 4
+
+
+def test_the_demotion_path_is_served():
+    """Neighbours in order, until none is left."""
+    node = a_node(3)
+    assert [node.allocate(DEMOTION) for _ in range(4)] == [0, 4096, 8192, None]
+    node.recycle([4096])
+    assert node.allocate(Request(Gfp.PRIVATE, PageKind.ANON)) == 4096
+
+
+@pytest.mark.parametrize("size", [0, -4096, 1, 4097])
+def test_a_region_is_whole_pages(size: int):
+    """Refused at attach and at resize alike."""
+    with pytest.raises(ValueError, match="multiple of 4096"):
+        Node(HostCounters()).attach(size)
+    with pytest.raises(ValueError, match="multiple of 4096"):
+        a_node().resize(size, [])
+
+
+def test_a_region_grows_and_shrinks():
+    """Growth is free at once; what holds data is never cut off."""
+    rig = Rig()
+    rig.fill(4)
+    rig.host.resized(2 * NODE_PAGES * PAGE_BYTES)
+    rig.host.check()
+    assert rig.host.snapshot().node_free == 2 * NODE_PAGES - 4
+    rig.host.resized(4 * PAGE_BYTES)
+    rig.host.check()
+    assert rig.host.snapshot().node_free == 0
+    with pytest.raises(ValueError, match="1 pages past the new end hold data"):
+        rig.host.resized(3 * PAGE_BYTES)
+    rig.host.check()
+    assert rig.host.snapshot().node_pages == 4
+
+
+def test_no_node_no_resize():
+    """Without a session there is nothing to resize."""
+    rig = Rig()
+    rig.host.node_lost()
+    with pytest.raises(ValueError, match="no node"):
+        rig.host.resized(4096)

@@ -1,0 +1,149 @@
+"""Pressure, the gate's two thresholds, and what of the writable budget it leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from cramagent.policy.settings import NS_PER_MS
+from cramagent.policy.states import State
+from policy_helpers import ABOVE_HIGH, CRITICAL, HIGH, LOW, MEDIUM, AccessKind, NodeStatus, Rig, a_reading
+
+
+@pytest.mark.parametrize(
+    ("level", "pressure"), [(ABOVE_HIGH, 0), (HIGH, 0), (MEDIUM, 500), (LOW, 750), (CRITICAL, 1000)]
+)
+def test_pressure_of_each_watermark(level: int, pressure: int):
+    """The table in pressure.py."""
+    rig = Rig()
+    rig.read_telemetry(level)
+    assert rig.host.snapshot().pressure == pressure
+
+
+def test_the_node_closes_at_low_and_opens_above_medium():
+    """Two thresholds: medium does neither."""
+    rig = Rig()
+    opened = []
+    for level in (HIGH, MEDIUM, LOW, MEDIUM, LOW, CRITICAL, MEDIUM, HIGH, MEDIUM):
+        rig.read_telemetry(level)
+        opened.append(rig.host.snapshot().open)
+    assert opened == [True, True, False, False, False, False, False, True, True]
+    assert (rig.counters.node_closes, rig.counters.node_opens) == (1, 1)
+
+
+def test_no_more_writes_closes_whatever_the_watermark():
+    """Told by a reading, counted when it is news."""
+    rig = Rig()
+    for _ in range(3):
+        rig.read_telemetry(ABOVE_HIGH, no_more_writes=True)
+    assert rig.host.snapshot().pressure == 1000
+    assert not rig.host.snapshot().open
+    assert rig.counters.no_more_writes == 1
+    rig.read_telemetry(ABOVE_HIGH)
+    assert rig.host.snapshot().open
+
+
+def test_a_refusal_closes_before_any_event_comes():
+    """A lost or late event does not keep the node open."""
+    rig = Rig(capacity=0)
+    rig.fill(1)
+    assert not rig.host.snapshot().open
+    assert rig.counters.no_more_writes == 1
+
+
+def test_the_regions_limit_closes_until_a_batch_fits():
+    """A reading with a little room is not enough: the next batch would meet the limit again."""
+    rig = Rig(demote_batch_pages=8)
+    rig.performer.region_limit = 1
+    rig.fill(2)
+    assert not rig.host.snapshot().open
+    rig.read_telemetry(region_free_bytes=7 * 4112)
+    assert not rig.host.snapshot().open
+    rig.read_telemetry(region_free_bytes=8 * 4112)
+    assert rig.host.snapshot().open
+
+
+def test_a_closed_node_makes_nothing_writable():
+    """Write faults are promoted; reads go on as before."""
+    rig = Rig(budget_pages=4)
+    first, second = rig.fill(2)
+    rig.read_telemetry(CRITICAL)
+    assert rig.get(*first) == 100
+    assert rig.put(*second, 9).kind is AccessKind.DRAM
+    assert rig.counters.mkwrite_denied_closed == 1
+
+
+def test_a_reading_of_no_node_says_nothing():
+    """Events cross with the end of the session."""
+    rig = Rig()
+    rig.host.node_lost()
+    rig.read_telemetry(CRITICAL)
+    assert rig.host.snapshot().pressure == 0
+
+
+@pytest.mark.parametrize("level", [0, 6, -1])
+def test_an_unknown_watermark_is_refused(level: int):
+    """The wire's UNSPECIFIED is no level."""
+    with pytest.raises(ValueError, match="watermark level"):
+        a_reading(level)
+
+
+def test_the_budget_is_never_exceeded():
+    """Ten writers, three writable pages, whatever the order."""
+    rig = Rig(budget_pages=3)
+    for turn, page in enumerate(rig.fill(10)):
+        rig.put(*page, turn)
+        assert rig.host.snapshot().writable == min(turn + 1, 3)
+    assert rig.counters.mkwrites == 3
+    assert rig.counters.mkwrite_denied_budget == 7
+
+
+def test_aged_writable_pages_are_protected_again():
+    """Nothing stored for `writable_age_ns`: RW -> RO, and the budget has room again."""
+    rig = Rig(budget_pages=2, writable_age_ns=100 * NS_PER_MS)
+    old, young = rig.fill(2)
+    rig.put(*old, 1)
+    rig.turn(ms=60)
+    rig.put(*young, 2)
+    rig.turn(ms=50)
+    assert (rig.state(*old), rig.state(*young)) == (State.RO, State.RW)
+    assert rig.counters.reprotects_aged == 1
+    assert (rig.get(*old), rig.get(*young)) == (1, 2)
+
+
+def test_stores_keep_a_page_writable():
+    """The age counts from the last store, not from mkwrite; loads do not count."""
+    rig = Rig(budget_pages=2, writable_age_ns=100 * NS_PER_MS)
+    stored, loaded = rig.fill(2)
+    rig.put(*stored, 0)
+    rig.put(*loaded, 0)
+    for turn in range(4):
+        rig.put(*stored, turn)
+        rig.get(*loaded)
+        rig.turn(ms=40)
+    assert (rig.state(*stored), rig.state(*loaded)) == (State.RW, State.RO)
+
+
+@pytest.mark.parametrize(("level", "left"), [(MEDIUM, 8), (LOW, 2), (CRITICAL, 0)])
+def test_pressure_cuts_the_budget_once_the_node_is_closed(level: int, left: int):
+    """Budget * (1000 - pressure) / 1000: a quarter at low, none at critical, all while it is open."""
+    rig = Rig(budget_pages=8)
+    pages = rig.fill(8)
+    for page in pages:
+        rig.put(*page, 1)
+    rig.read_telemetry(level)
+    rig.drive(rig.host.ager(rig.now))
+    assert rig.host.snapshot().writable == rig.host.snapshot().writable_ceiling == left
+    assert rig.counters.reprotects_pressure == 8 - left
+    # The longest without a store went first.
+    assert [rig.state(*page) for page in pages[8 - left :]] == [State.RW] * left
+
+
+def test_a_session_gone_under_a_store():
+    """GONE as an answer is the end of the node, there and then."""
+    rig = Rig(budget_pages=1)
+    page, other = rig.fill(2)
+    rig.put(*page, 1)
+    rig.performer.answers.append(NodeStatus.GONE)
+    assert rig.put(*page, 2).kind is AccessKind.BUS_ERROR
+    assert rig.state(*page) is rig.state(*other) is State.LOST
+    assert rig.host.snapshot().writable == 0
