@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from cxldev.codec import PageCodec
 from cxldev.config import PAGE_BYTES, DeviceConfig
 from cxldev.device import Device, ReadOutcome, SessionRef, TrimOutcome, WriteOutcome
@@ -13,10 +14,13 @@ from cxldev.device import Device, ReadOutcome, SessionRef, TrimOutcome, WriteOut
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cxldev.faults import Fault
     from numpy.typing import NDArray
 
+    from cxldev.faults import Fault
+
 MIB = 1 << 20
+COLUMNS = ("kind", "sectors", "size", "checksum", "place")
+"""Of a page table."""
 
 
 def zero_page() -> bytes:
@@ -133,10 +137,9 @@ def snapshot(device: Device, now_ns: int) -> tuple[object, ...]:
     """All that the device holds, to be compared before and after a call that must change nothing."""
     power = device._power
     tables = tuple(
-        (region.session, region.table.kind.tobytes(), region.table.sectors.tobytes(), region.table.size.tobytes(),
-         region.table.checksum.tobytes(), region.table.place.tobytes(), region.trims.waiting)
+        (region.session, region.trims.waiting, *(getattr(region.table, name).tobytes() for name in COLUMNS))
         for region in power.regions
-    )  # fmt: skip
+    )
     idle = tuple((places.tobytes(), sizes.tobytes()) for places, sizes in power.arena.idle_places())
     return (
         device.generation,

@@ -30,10 +30,12 @@ class ModelRegion:
 
     @property
     def used(self) -> int:
+        """Media that it takes, queued TRIMs too."""
         return sum(self.media.values()) + sum(media for _, _, media in self.queue)
 
     @property
     def unmet(self) -> int:
+        """Media that it is guaranteed and has not taken."""
         return max(0, self.guarantee - self.used)
 
 
@@ -67,6 +69,7 @@ class ModelDevice:
         self.power_on()
 
     def power_on(self) -> None:
+        """Nothing is kept but the armed faults."""
         self.regions: dict[str, ModelRegion] = {}
         self.reserved = 0
         self.refused_pages = 0
@@ -79,20 +82,25 @@ class ModelDevice:
 
     @property
     def used(self) -> int:
+        """Media that it takes, queued TRIMs too."""
         return sum(region.used for region in self.regions.values()) + self.reserved
 
     @property
     def free(self) -> int:
+        """Media that nobody has."""
         return self.physical - self.used
 
     def unmet_of_others(self, region: ModelRegion) -> int:
+        """What is kept for other regions."""
         return sum(other.unmet for other in self.regions.values() if other is not region)
 
     def hold_back(self) -> None:
+        """Armed faults take what is free."""
         target = min(self.physical, sum(self.exhaustion.values()))
         self.reserved += min(target - self.reserved, self.free)
 
     def settle(self) -> None:
+        """What follows from a change of media."""
         self.hold_back()
         marks = {2: 500, 3: 250, 4: 125, 5: 50}
         hysteresis = self.physical * 25 // 1000
@@ -118,6 +126,7 @@ class ModelDevice:
                 self.starved = set()
 
     def advance(self, now: int) -> None:
+        """Time passes."""
         self.now = max(self.now, now)
         released = 0
         for region in self.regions.values():
@@ -132,6 +141,7 @@ class ModelDevice:
                 self.detach(region.host)
 
     def detach(self, host: str) -> int:
+        """The region is gone: media that came back."""
         released = self.regions.pop(host).used
         self.settle()
         return released
@@ -139,12 +149,14 @@ class ModelDevice:
     # -- data -----------------------------------------------------------------------------------
 
     def cost(self, data: bytes) -> int:
+        """Media of a page that is written now."""
         sectors = self.sectors[data]
         for ratio in self.collapse.values():
             sectors = max(sectors, -(-PAGE * 1000 // (ratio * self.sector)))
         return sectors * self.sector + self.metadata
 
     def write(self, host: str, pages: list[int], contents: list[bytes]) -> Refused | None:
+        """One page after the other."""
         region = self.regions[host]
         outcome = None
         starves = False
@@ -178,10 +190,12 @@ class ModelDevice:
         return outcome
 
     def read(self, host: str, pages: list[int]) -> list[bytes | None]:
+        """Bytes of each page, or POISON."""
         region = self.regions[host]
         return [region.pages.get(page, bytes(PAGE)) for page in pages]
 
     def trim(self, host: str, pages: range) -> int:
+        """How many pages held data."""
         region = self.regions[host]
         gone = [page for page in pages if page in region.pages]
         media = sum(region.media.pop(page) for page in gone)
@@ -195,6 +209,7 @@ class ModelDevice:
         return len(gone)
 
     def poison(self, host: str, pages: list[int]) -> None:
+        """Stored pages lose their bytes."""
         region = self.regions[host]
         for page in pages:
             region.pages[page], region.media[page] = POISON, self.metadata

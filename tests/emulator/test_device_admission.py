@@ -4,57 +4,59 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import numpy as np
-from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 from hypothesis import given, settings
+
+from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 
 PLENTY = 10**9
 
 
 def decide(growth: list[int], *, free: int = PLENTY, unmet: int = 0, limit: int = PLENTY) -> Admission:
+    """In a room of these sizes, mode `refuse`."""
     return admit(np.array(growth, np.int64), Room(free, unmet, limit))
 
 
-def test_all_fit():
+def test_all_fit() -> None:
     """To the last byte."""
     assert decide([100, 200], free=300) == Admission(2, None)
 
 
-def test_the_first_that_does_not_fit_ends_the_request():
+def test_the_first_that_does_not_fit_ends_the_request() -> None:
     """Even if a later one would fit."""
     assert decide([100, 300, 1], free=200) == Admission(1, Obstacle.MEDIA)
 
 
-def test_a_page_that_shrinks_makes_room_for_those_behind_it():
+def test_a_page_that_shrinks_makes_room_for_those_behind_it() -> None:
     """Not for those before it."""
     assert decide([-300, 300], free=0) == Admission(2, None)
     assert decide([300, -300], free=0) == Admission(0, Obstacle.MEDIA)
 
 
-def test_an_overwrite_that_needs_no_more_is_never_refused():
+def test_an_overwrite_that_needs_no_more_is_never_refused() -> None:
     """However little there is: others' guarantees or faults may have made room negative."""
     assert decide([0, -5, 0], free=-1000, limit=-50) == Admission(3, None)
 
 
-def test_the_obstacle_is_named():
+def test_the_obstacle_is_named() -> None:
     """Guaranteed to others, the region's limit (first), or no room at all."""
     assert decide([500], free=600, unmet=200).obstacle is Obstacle.GUARANTEE
     assert decide([500], free=400, unmet=200).obstacle is Obstacle.MEDIA
     assert decide([500], free=400, limit=499).obstacle is Obstacle.LIMIT
 
 
-def test_poison_mode_goes_on():
+def test_poison_mode_goes_on() -> None:
     """A page that does not fit gives up what it holds; those behind it may take that."""
     growth, lost = np.array([50, 300, 40]), np.array([0, -60, 0])
     assert admit_or_poison(growth, lost, Room(50, 0, PLENTY)) == Admission(3, None, [1])
 
 
-def test_poison_mode_ends_where_even_poison_does_not_fit():
+def test_poison_mode_ends_where_even_poison_does_not_fit() -> None:
     """Nothing could tell that an empty page was lost if its metadata has no room."""
     growth, lost = np.array([100, 116]), np.array([16, 16])
     assert admit_or_poison(growth, lost, Room(110, 0, PLENTY)) == Admission(1, Obstacle.MEDIA, [])
 
 
-def test_poison_mode_ends_at_the_limit():
+def test_poison_mode_ends_at_the_limit() -> None:
     """A region's own limit is refused in both modes."""
     growth, lost = np.array([100, 100]), np.array([16, 16])
     assert admit_or_poison(growth, lost, Room(0, 0, 150)).obstacle is Obstacle.MEDIA
@@ -68,7 +70,7 @@ def test_poison_mode_ends_at_the_limit():
     st.integers(-100, 1500),
 )
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_the_same_as_one_page_at_a_time(growth: list[int], free: int, unmet: int, limit: int):
+def test_the_same_as_one_page_at_a_time(growth: list[int], free: int, unmet: int, limit: int) -> None:
     """The sums over a batch decide what a loop would."""
     taken = 0
     accepted = 0

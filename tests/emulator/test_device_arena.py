@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 import numpy as np
+
 from cxldev.arena import SLACK_BYTES, STEP, Arena
 from emulator_helpers import MIB
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def of(*values: int) -> NDArray[np.int64]:
+    """Offsets or sizes."""
     return np.array(values, np.int64)
 
 
-def test_places_do_not_overlap():
+def test_places_do_not_overlap() -> None:
     """Sizes are rounded up to steps, whatever their order."""
     arena = Arena(MIB, MIB)
     sizes = of(1, 4096, 33, 32, 100, 4096, 1)
@@ -20,11 +27,11 @@ def test_places_do_not_overlap():
     spans = sorted(
         (place, place + -(-size // STEP) * STEP) for place, size in zip(places, sizes, strict=True)
     )
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     assert arena.live_bytes == sum(end - start for start, end in spans)
 
 
-def test_a_freed_place_is_taken_first_and_last_in_first_out():
+def test_a_freed_place_is_taken_first_and_last_in_first_out() -> None:
     """What was freed last is warm."""
     arena = Arena(MIB, MIB)
     places = arena.take(of(100, 100, 100))
@@ -33,7 +40,7 @@ def test_a_freed_place_is_taken_first_and_last_in_first_out():
     assert arena.take(of(100, 100)).tolist()[0] == places[0]
 
 
-def test_a_place_freed_under_an_open_read_waits_for_it():
+def test_a_place_freed_under_an_open_read_waits_for_it() -> None:
     """And only for reads that began before it was freed."""
     arena = Arena(MIB, MIB)
     place = arena.take_single(100)
@@ -46,7 +53,7 @@ def test_a_place_freed_under_an_open_read_waits_for_it():
     arena.end_read(second)
 
 
-def test_the_oldest_open_read_decides():
+def test_the_oldest_open_read_decides() -> None:
     """Reads end in any order."""
     arena = Arena(MIB, MIB)
     place = arena.take_single(64)
@@ -59,7 +66,7 @@ def test_the_oldest_open_read_decides():
     arena.end_read(old)  # ending twice is harmless
 
 
-def test_bytes_move_with_their_pages():
+def test_bytes_move_with_their_pages() -> None:
     """Compaction copies to a new arena and leaves the old one as it is."""
     arena, other = Arena(MIB, MIB), Arena(MIB, MIB)
     sizes = of(10, 3000, 50, 10, 4096)
@@ -73,7 +80,7 @@ def test_bytes_move_with_their_pages():
         assert b"".join(copies) == data
 
 
-def test_waste_is_noticed():
+def test_waste_is_noticed() -> None:
     """More than was left in use, and more than the slack."""
     arena = Arena(256 * MIB, MIB)
     count = SLACK_BYTES // 4096 + 2

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+
 from cxldev.codec import CompressedPages, PageCodec, StoredPages
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import DataLength
 from cxldev.outcomes import PageKind
 from emulator_helpers import random_page, random_pages, same_page, zero_page
-from hypothesis import given, settings
 
 CODEC = PageCodec(1)
 
@@ -30,7 +31,7 @@ def as_stored(packed: CompressedPages) -> StoredPages:
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 31, 32, 100])
-def test_pages_come_back(count: int):
+def test_pages_come_back(count: int) -> None:
     """On both sides of the counts where the way of compressing and of expanding changes."""
     data = random_pages(count)
     expanded = CODEC.expand(as_stored(CODEC.compress(data)))
@@ -40,14 +41,14 @@ def test_pages_come_back(count: int):
 
 @given(st.lists(st.sampled_from((0, 8, 100, 3000, 4000, 4096)), min_size=1, max_size=40), st.integers(0, 99))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_mixture_comes_back(sizes: list[int], seed: int):
+def test_any_mixture_comes_back(sizes: list[int], seed: int) -> None:
     """Same-filled, compressible and raw pages side by side."""
     data = b"".join(random_page(seed + index, size) for index, size in enumerate(sizes))
     assert bytes(CODEC.expand(as_stored(CODEC.compress(data))).data) == data
 
 
 @pytest.mark.parametrize("count", [1, 2, 40])
-def test_a_page_of_one_word_takes_no_bytes(count: int):
+def test_a_page_of_one_word_takes_no_bytes(count: int) -> None:
     """One byte repeated, one word repeated, zeros."""
     for page in (zero_page(), same_page(b"\xff"), same_page(b"abcdefgh")):
         packed = CODEC.compress(page * count)
@@ -57,7 +58,7 @@ def test_a_page_of_one_word_takes_no_bytes(count: int):
 
 
 @pytest.mark.parametrize("where", [8, 600, 2047, PAGE_BYTES - 1])
-def test_one_other_byte_is_not_same_filled(where: int):
+def test_one_other_byte_is_not_same_filled(where: int) -> None:
     """Wherever it stands, sampled or not."""
     page = bytearray(same_page(b"\x11"))
     page[where] = 0x12
@@ -67,8 +68,8 @@ def test_one_other_byte_is_not_same_filled(where: int):
         assert bytes(CODEC.expand(as_stored(packed)).data) == bytes(page) * count
 
 
-def test_what_saves_no_sector_is_kept_as_it_is():
-    """zstd would make random bytes longer."""
+def test_what_saves_no_sector_is_kept_as_it_is() -> None:
+    """Compressing would make random bytes longer."""
     page = random_page(1)
     packed = CODEC.compress(page)
     assert packed.data == page
@@ -76,7 +77,7 @@ def test_what_saves_no_sector_is_kept_as_it_is():
 
 
 @pytest.mark.parametrize("count", [4, 40])
-def test_nothing_of_the_request_is_kept(count: int):
+def test_nothing_of_the_request_is_kept(count: int) -> None:
     """The caller may reuse its buffer at once."""
     data = random_pages(count)
     buffer = bytearray(data)
@@ -88,7 +89,7 @@ def test_nothing_of_the_request_is_kept(count: int):
 
 @pytest.mark.parametrize("count", [1, 5, 40])
 @pytest.mark.parametrize("size", [500, PAGE_BYTES])
-def test_every_damaged_page_is_found(count: int, size: int):
+def test_every_damaged_page_is_found(count: int, size: int) -> None:
     """A flipped bit in any byte of a page, compressed or raw, makes that page bad and no other."""
     data = b"".join(random_page(seed, size) for seed in range(count))
     victim = count // 2
@@ -104,7 +105,7 @@ def test_every_damaged_page_is_found(count: int, size: int):
         assert bytes(expanded.data) == others
 
 
-def test_empty_and_poisoned_pages_are_zeros():
+def test_empty_and_poisoned_pages_are_zeros() -> None:
     """The device says which is which; the codec hands out no bytes for either."""
     none = np.zeros(2, np.int64)
     kinds = np.array([PageKind.EMPTY, PageKind.POISONED], np.uint8)
@@ -112,7 +113,7 @@ def test_empty_and_poisoned_pages_are_zeros():
     assert bytes(CODEC.expand(stored).data) == zero_page() * 2
 
 
-def test_half_a_page_is_refused():
+def test_half_a_page_is_refused() -> None:
     """The device is told before it compresses; the codec checks all the same."""
     with pytest.raises(DataLength):
         CODEC.compress(bytes(PAGE_BYTES + 1))

@@ -8,10 +8,11 @@ from emulator_helpers import Bench, at, random_page, random_pages, same_page, sm
 
 
 def bench(**changes: int) -> Bench:
+    """A device with these latencies."""
     return Bench(small_config(latency=LatencyConfig(**changes)))
 
 
-def test_one_page_with_the_defaults():
+def test_one_page_with_the_defaults() -> None:
     """Written: base. Read: base, for it is in the block cache; and with decompression once it is not."""
     device = bench()
     ref = device.attach(pages=256)
@@ -22,7 +23,7 @@ def test_one_page_with_the_defaults():
     assert device.read_outcome(ref, 0).device_ns == 250
 
 
-def test_pages_without_decompression():
+def test_pages_without_decompression() -> None:
     """Empty, same-filled and raw pages cost no decompression, cached or not."""
     device = bench(block_cache_pages=0)
     ref = device.attach()
@@ -30,7 +31,7 @@ def test_pages_without_decompression():
     assert [device.read_outcome(ref, page).device_ns for page in (0, 1, 2)] == [250] * 3
 
 
-def test_pages_are_shared_out_to_the_engines():
+def test_pages_are_shared_out_to_the_engines() -> None:
     """ceil(sum / engines), and no less than the longest."""
     device = bench(block_cache_pages=0, engines=4)
     ref = device.attach()
@@ -40,7 +41,7 @@ def test_pages_are_shared_out_to_the_engines():
     assert device.read_outcome(ref, 0, 2).device_ns == max(cost[:2])
 
 
-def test_sectors_and_compression_cost_what_they_are_set_to():
+def test_sectors_and_compression_cost_what_they_are_set_to() -> None:
     """A raw page has 64 sectors; a same-filled one is not compressed."""
     device = bench(per_sector_ns=10, compress_ns=1_000)
     ref = device.attach()
@@ -50,7 +51,7 @@ def test_sectors_and_compression_cost_what_they_are_set_to():
     assert two.device_ns == 250 + 640 + 1_000
 
 
-def test_waiting_behind_others_is_bounded():
+def test_waiting_behind_others_is_bounded() -> None:
     """in_flight * 850 / 4, at most the tail."""
     device = bench()
     ref = device.attach()
@@ -61,7 +62,7 @@ def test_waiting_behind_others_is_bounded():
         assert outcome.device_ns == 250 + wait
 
 
-def test_trim_forgets_what_the_block_cache_held():
+def test_trim_forgets_what_the_block_cache_held() -> None:
     """What is written there next is not found by accident."""
     device = bench()
     ref = device.attach()
@@ -71,7 +72,7 @@ def test_trim_forgets_what_the_block_cache_held():
     assert (tags >= 0).sum() == 1
 
 
-def test_a_latency_fault_adds_to_every_data_command():
+def test_a_latency_fault_adds_to_every_data_command() -> None:
     """Device time and wall time apart."""
     device = bench()
     ref = device.attach()

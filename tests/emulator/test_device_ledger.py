@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pytest
+
 from cxldev.errors import CapacityIdentityBroken
 from cxldev.ledger import Account, Ledger, ratio_milli
 from cxldev.telemetry import Counters
 
 
 def opened(physical: int = 10_000) -> tuple[Ledger, Account, Counters]:
+    """Empty books with one region."""
     counters = Counters()
     ledger = Ledger(physical, sector_bytes=64, metadata_bytes=16, counters=counters)
     return ledger, ledger.open_account(0, physical), counters
 
 
-def test_a_page_from_write_to_release():
+def test_a_page_from_write_to_release() -> None:
     """Stored, queued, released: the media moves only at the ends."""
     ledger, account, _ = opened()
     ledger.store(account, 1, 3)
@@ -25,7 +27,7 @@ def test_a_page_from_write_to_release():
     assert (ledger.used_bytes, ledger.free_bytes, account.used_bytes) == (0, 10_000, 0)
 
 
-def test_every_change_is_checked_and_the_peak_kept():
+def test_every_change_is_checked_and_the_peak_kept() -> None:
     """The count is what `capacity_identity_checks` tells."""
     ledger, account, counters = opened()
     ledger.store(account, 2, 10)
@@ -39,7 +41,7 @@ def test_every_change_is_checked_and_the_peak_kept():
     [(1, 157), (-1, 0), (0, -1)],
     ids=["more than there is", "a page that is not stored", "a sector that is not held"],
 )
-def test_an_impossible_change_is_not_booked(pages: int, sectors: int):
+def test_an_impossible_change_is_not_booked(pages: int, sectors: int) -> None:
     """It raises, and everything stays as it was."""
     ledger, account, _ = opened()
     before = ledger.describe(), repr(account)
@@ -49,7 +51,7 @@ def test_an_impossible_change_is_not_booked(pages: int, sectors: int):
     ledger.check(account)
 
 
-def test_a_slip_elsewhere_is_found():
+def test_a_slip_elsewhere_is_found() -> None:
     """The parts are booked apart: touching one shows in the sums."""
     ledger, account, _ = opened()
     ledger.store(account, 1, 1)
@@ -58,7 +60,7 @@ def test_a_slip_elsewhere_is_found():
         ledger.check()
 
 
-def test_closing_an_account_releases_stored_and_queued():
+def test_closing_an_account_releases_stored_and_queued() -> None:
     """Both at once, whatever was waiting."""
     ledger, account, _ = opened()
     other = ledger.open_account(0, 10_000)
@@ -69,7 +71,7 @@ def test_closing_an_account_releases_stored_and_queued():
     assert ledger.used_bytes == other.used_bytes == 80
 
 
-def test_guarantees_that_are_not_met_count_against_others():
+def test_guarantees_that_are_not_met_count_against_others() -> None:
     """What a region has taken already is no longer owed to it."""
     ledger, account, _ = opened()
     other = ledger.open_account(1_000, 10_000)
@@ -79,7 +81,7 @@ def test_guarantees_that_are_not_met_count_against_others():
     assert ledger.unmet_of_others(other) == 0
 
 
-def test_the_ratio():
+def test_the_ratio() -> None:
     """Logical by media bytes, per mille; 0 while nothing is stored; bounded."""
     assert ratio_milli(0, 0) == 0
     assert ratio_milli(2, 4096) == 2000

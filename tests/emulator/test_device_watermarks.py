@@ -18,7 +18,7 @@ def config(critical: int = 50) -> DeviceConfig:
     )
 
 
-def test_entered_at_the_mark_left_above_the_hysteresis():
+def test_entered_at_the_mark_left_above_the_hysteresis() -> None:
     """The same reading gives another level on the way up."""
     gauge = WatermarkGauge(config())
     assert gauge.move(500_001) is None
@@ -27,7 +27,7 @@ def test_entered_at_the_mark_left_above_the_hysteresis():
     assert gauge.move(525_001) == (LEVELS.HIGH, LEVELS.ABOVE_HIGH)
 
 
-def test_a_move_over_several_levels_is_one():
+def test_a_move_over_several_levels_is_one() -> None:
     """Down and up."""
     gauge = WatermarkGauge(config())
     assert gauge.move(0) == (LEVELS.ABOVE_HIGH, LEVELS.CRITICAL)
@@ -35,14 +35,14 @@ def test_a_move_over_several_levels_is_one():
     assert gauge.move(1_000_000) == (LEVELS.LOW, LEVELS.ABOVE_HIGH)
 
 
-def test_between_two_marks_nothing_flaps():
+def test_between_two_marks_nothing_flaps() -> None:
     """A reading that goes to and fro inside the hysteresis is no news."""
     gauge = WatermarkGauge(config())
     gauge.move(250_000)
     assert [gauge.move(free) for free in (270_000, 251_000, 275_000, 250_000)] == [None] * 4
 
 
-def test_no_more_writes_is_entered_once_an_episode():
+def test_no_more_writes_is_entered_once_an_episode() -> None:
     """Further refusals are no news."""
     ledger = Ledger(MIB, 64, 16, Counters())
     account = ledger.open_account(0, MIB)
@@ -53,7 +53,7 @@ def test_no_more_writes_is_entered_once_an_episode():
     assert state.enter(account)
 
 
-def test_no_more_writes_is_left_above_critical_and_hysteresis():
+def test_no_more_writes_is_left_above_critical_and_hysteresis() -> None:
     """75,000 bytes here: 50 and 25 per mille."""
     ledger = Ledger(1_000_000, 64, 16, Counters())
     account = ledger.open_account(0, 1_000_000)
@@ -65,7 +65,7 @@ def test_no_more_writes_is_left_above_critical_and_hysteresis():
     assert state.left(ledger)
 
 
-def test_without_a_critical_mark_room_for_a_page_is_enough():
+def test_without_a_critical_mark_room_for_a_page_is_enough() -> None:
     """One page that does not compress, and its metadata."""
     ledger = Ledger(1_000_000, 64, 16, Counters())
     account = ledger.open_account(0, 1_000_000)
@@ -77,7 +77,7 @@ def test_without_a_critical_mark_room_for_a_page_is_enough():
     assert state.left(ledger)
 
 
-def test_a_region_that_starves_behind_guarantees_keeps_the_state():
+def test_a_region_that_starves_behind_guarantees_keeps_the_state() -> None:
     """Much is free, and none of it is for that region; when the region is gone, so is its trouble."""
     ledger = Ledger(1_000_000, 64, 16, Counters())
     starving, _ = ledger.open_account(0, 1_000_000), ledger.open_account(999_000, 1_000_000)

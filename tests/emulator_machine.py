@@ -1,0 +1,171 @@
+"""The device beside its model: what the random sequences of `test_device_machine` stand on."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+import zstandard
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from cxldev import arena
+from cxldev.codec import PageCodec
+from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode
+from cxldev.device import Device, ReadTicket, SessionRef, WriteTicket
+from cxldev.errors import NoMoreWrites, RegionLimit
+from emulator_helpers import at, random_page, same_page, zero_page
+from emulator_model import POISON, ModelDevice, ModelRegion, Refused
+
+if TYPE_CHECKING:
+    from cxldev.faults import Fault
+
+SECTOR, METADATA = 64, 16
+PHYSICAL = 20 * PAGE_BYTES
+REGION_PAGES = 16
+
+POOL = [
+    zero_page(),
+    same_page(b"\x7f"),
+    same_page(b"cxlcram!"),
+    *(
+        random_page(seed, size)
+        for seed, size in enumerate((8, 700, 1500, 2800, 3900, 4030, 4096, 4096, 4096))
+    ),
+]
+
+
+def _plain_sectors(page: bytes) -> int:
+    if page == page[:8] * 512:
+        return 0
+    frame = zstandard.ZstdCompressor(level=1, write_content_size=False).compress(page)
+    return min(64, -(-len(frame) // SECTOR))
+
+
+SECTORS = {page: _plain_sectors(page) for page in POOL}
+
+
+@dataclass
+class OpenRead:
+    """A read that began, and what it must give."""
+
+    ticket: ReadTicket
+    pages: list[int]
+    expected: list[bytes | None]
+
+
+@dataclass
+class OpenWrite:
+    """A write that began."""
+
+    ticket: WriteTicket
+    region: ModelRegion
+    pages: list[int]
+    contents: list[bytes]
+    generation: str
+
+
+class DeviceBesideModel(RuleBasedStateMachine):
+    """A device and its model. After every step both tell the same, and the audit passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Compaction would need 64 MiB of waste: here it is to happen all the time.
+        self.patch = mock.patch.object(arena, "SLACK_BYTES", 0)
+        self.patch.start()
+        self.ids = itertools.count(1)
+        self.now = 0
+        self.codec = PageCodec(1)
+        self.faults: list[str] = []
+        self.reads: list[OpenRead] = []
+        self.writes: list[OpenWrite] = []
+
+    def build(self, mode: ExhaustionMode, trim_delay: int) -> None:
+        """Power both on."""
+        config = DeviceConfig(
+            physical_capacity_bytes=PHYSICAL,
+            exhaustion_mode=mode,
+            trim_delay_ns=trim_delay,
+            default_lease_ns=1_000_000,
+            metadata_bytes=METADATA,
+            sector_bytes=SECTOR,
+        )
+        self.device = Device(config, generation="g0", now_ns=0)
+        self.model = ModelDevice(
+            PHYSICAL,
+            SECTOR,
+            METADATA,
+            poisons=mode is ExhaustionMode.POISON,
+            trim_delay=trim_delay,
+            sectors=SECTORS,
+        )
+
+    def teardown(self) -> None:
+        """Undo what `__init__` patched."""
+        self.patch.stop()
+
+    def ref(self, region: ModelRegion) -> SessionRef:
+        """What its host shows."""
+        return SessionRef(region.session, self.device.generation)
+
+    def region(self, host: str) -> ModelRegion | None:
+        """The model's region of a host."""
+        return self.model.regions.get(host)
+
+    def commit(self, ticket: WriteTicket, region: ModelRegion, pages: list[int], chosen: list[bytes]) -> None:
+        """Store pages in both: both accept as many, and refuse for the same reason."""
+        packed = self.codec.compress(b"".join(chosen))
+        expected = self.model.write(region.host, pages, chosen)
+        if expected is None:
+            outcome = self.device.commit_write(ticket, packed, self.now)
+            assert outcome.accepted_pages == len(pages)
+            assert outcome.wall_ns == sum(self.model.wall.values())
+            return
+        kind = RegionLimit if expected.reason == "limit" else NoMoreWrites
+        with pytest.raises(kind) as caught:
+            self.device.commit_write(ticket, packed, self.now)
+        assert Refused(caught.value.accepted_pages, expected.reason) == expected
+        assert caught.value.refused_dpa == pages[expected.accepted] * PAGE_BYTES
+
+    def arm(self, fault: Fault) -> str:
+        """Inject into the device; the id is kept for `clear`."""
+        number = next(self.ids)
+        injected = self.device.inject(fault, self.now, fault_id=f"f{number}", next_generation=f"g{number}")
+        if injected.fault_id:
+            self.faults.append(injected.fault_id)
+        return injected.fault_id
+
+    # -- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def adds_up(self) -> None:
+        """The books, counted again from the ground."""
+        self.device.audit()
+
+    @invariant()
+    def tells_the_same(self) -> None:
+        """All totals, the level and the state."""
+        seen = self.device.telemetry(None, self.now)
+        model = self.model
+        assert (seen.media_used_bytes, seen.media_free_bytes) == (model.used, model.free)
+        assert seen.stored_pages == sum(len(region.pages) for region in model.regions.values())
+        queued = sum(pages for region in model.regions.values() for _, pages, _ in region.queue)
+        assert seen.trim_queued_pages == queued
+        assert seen.writes_refused_pages == model.refused_pages
+        assert (int(seen.watermark), seen.no_more_writes) == (model.level, model.no_more_writes)
+        for region in model.regions.values():
+            mine = self.device.telemetry(self.ref(region), self.now).region
+            assert mine is not None
+            assert (mine.media_used_bytes, mine.stored_pages) == (region.used, len(region.pages))
+
+    @invariant()
+    def every_page_reads_as_written(self) -> None:
+        """What is not poisoned."""
+        for region in self.model.regions.values():
+            pages = [page for page in range(region.pages_long) if region.pages.get(page, b"") is not POISON]
+            if pages:
+                outcome = self.device.read(self.ref(region), at(*pages), self.now, codec=self.codec)
+                expected = b"".join(region.pages.get(page) or bytes(PAGE_BYTES) for page in pages)
+                assert bytes(outcome.data) == expected
