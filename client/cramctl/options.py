@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -89,6 +90,23 @@ def form_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default=None,
         help="Form of the answer. Default: a table on a terminal, JSON elsewhere.",
     )(command)
+
+
+def json_file_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json FILE` of commands that work for a while: refused at once if the file cannot be made."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        callback=_in_a_folder,
+        help="Write the result here, as JSON.",
+    )(command)
+
+
+def _in_a_folder(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.absolute().parent}", ctx, param)
+    return path
 
 
 def wants_json(as_json: bool | None) -> bool:

@@ -104,6 +104,9 @@ def unused_address() -> str:
         ["inject", "ratio-collapse", "--ratio", "nan"],
         ["inject", "latency"],
         ["inject", "latency", "--wall", "5"],
+        ["demo", "--json", "/no/such/folder/demo.json"],
+        ["demo", "--seed", "-1"],
+        ["bench", "--rounds", "0"],
     ],
     ids=" ".join,
 )
@@ -120,7 +123,18 @@ def test_wrong_usage_is_told_before_anything_is_asked(
 
 @pytest.mark.parametrize(
     "command",
-    ["", "status", "events", "faults", "clear", "inject exhaustion", "inject poison", "inject reset"],
+    [
+        "",
+        "status",
+        "events",
+        "faults",
+        "clear",
+        "inject exhaustion",
+        "inject poison",
+        "inject reset",
+        "demo",
+        "bench",
+    ],
 )
 def test_help_has_an_example(ctl: Ctl, command: str) -> None:
     """Every command shows how it is used."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cramctl.options import json_file_option
 from cramwire.transport import tune_malloc
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QUICK_PAGES = 2048
 FULL_PAGES = 8192
 
 
 @click.command()
-@click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows here."
-)
+@json_file_option
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of all rows.")
 @click.option("--quick", is_flag=True, help="A quarter of the pages and 2 rounds at most: does it work?")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all random choices.")
@@ -30,7 +32,7 @@ def bench(json_file: Path | None, rounds: int, quick: bool, seed: int) -> None:
     Example:
       cramctl bench --rounds 3 --json bench.json
     """
-    # The client's end allocates as large buffers as the server's; and grpc must be loaded later.
+    # Before grpc is loaded: the client's end allocates buffers as large as the server's.
     tune_malloc()
     from cramlab.bench.run import run_bench  # noqa: PLC0415
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cramctl.options import json_file_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @click.command()
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the summary here, as JSON.",
-)
+@json_file_option
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all random choices.")
 @click.option(
     "--keep-logs", is_flag=True, help="Keep the logs of all processes. Kept in any case if it fails."

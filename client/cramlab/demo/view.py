@@ -111,13 +111,18 @@ class LiveView:
         self._live.console.print(Text.assemble(("done  ", "green"), f"{phase.key}: {phase.title} ", took))
         self._draw()
 
-    def _draw(self) -> None:
+    @property
+    def renderable(self) -> Group:
+        """What is on the screen now."""
         parts: list[Table | Text] = []
         if self._reading is not None:
             parts += [_media_bar(self._reading.device), Text(_device_line(self._reading.device)), Text()]
             parts += [_hosts(self._reading), Text()]
         parts.append(self._phases())
-        self._live.update(Group(*parts))
+        return Group(*parts)
+
+    def _draw(self) -> None:
+        self._live.update(self.renderable)
 
     def _phases(self) -> Table:
         grid = Table.grid(padding=(0, 2))
