@@ -145,6 +145,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.source = ScriptedSource()
+        self.cause = "poison"
         self.host = Host(PolicySettings(dram_pages=self.dram_pages, **self.settings))
         self.dram = Dram(self.dram_pages)
         self.node = FakeNode()
@@ -165,6 +166,7 @@ class Rig:
             pattern=Scan(),
             write_share=0.0,
             seed=0,
+            loss_cause=lambda: self.cause,
         )
         self.verifier = Verifier(
             host=self.host,
@@ -246,7 +248,7 @@ class RunningAgent:
         with self._turned:
             met = self._turned.wait_for(lambda: self._thread_is_over() or condition(self.machine), DEADLINE_S)
         assert self._error is None, self._error
-        assert met, f"not within {DEADLINE_S:g} s: {what}; it said {self.said}"
+        assert met, f"not within {DEADLINE_S:g} s: {what}; it said {self.said}; {self.machine.host.counters}"
         assert condition(self.machine), f"it ended before: {what}; it said {self.said}"
 
     def _thread_is_over(self) -> bool:

@@ -47,13 +47,15 @@ class LeaseKeeper:
         while not self._stopped.wait(wait):
             try:
                 telemetry = self._client.renew(self._session, timeout_s=max(self._interval_s, _SILENT_S))
-            except NodeSilent:
+            except (NodeSilent, NodeRefused) as error:
+                if isinstance(error, NodeRefused) and error.session_over:
+                    self._inbox.put(SessionOver(name, error.refusal.reason))
+                    return
+                # Any other refusal of a renewal is no answer to it, either.
                 self._inbox.put(LinkDown(name))
                 wait = min(_SILENT_S, self._interval_s)
-            except NodeRefused as refused:
-                if not refused.session_over:
-                    raise
-                self._inbox.put(SessionOver(name, refused.refusal.reason))
+            except ValueError:
+                # grpc says so of a call on a closed channel: the run is over.
                 return
             else:
                 self._inbox.put(Reading(name, telemetry))

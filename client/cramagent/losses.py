@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cramagent.policy.host import Host
 
-CAUSES: Final = {
+_CAUSES: Final = {
     "STALE_GENERATION": "reset",
     "UNKNOWN_SESSION": "reset",
     "LEASE_EXPIRED": "lease_expired",
@@ -20,6 +20,11 @@ CAUSES: Final = {
 }
 """The wire's reason for the end of a session, and what the report calls it."""
 POISON: Final = "poison"
+
+
+def session_loss(reason: str) -> str:
+    """The cause of what was lost when a session ended for the wire's `reason`."""
+    return _CAUSES.get(reason.partition(";")[0], "session_ended")
 
 
 @dataclass(slots=True)

@@ -88,6 +88,7 @@ class Machine:
             pattern=plan.pattern,
             write_share=plan.write_share,
             seed=plan.seed,
+            loss_cause=link.loss_cause,
         )
         verifier = Verifier(
             host=host,

@@ -40,7 +40,7 @@ def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict
         "pages_lost_reset": counters.pages_lost_reset,
         "pages_lost_poison": counters.pages_lost_poison,
         "pages_restored": tally.restored,
-        "pages_unrestored": tally.unrestored + ending.verified.lost,
+        "pages_unrestored": tally.unrestored + ending.verified.lost + machine.workload.lost_waiting,
         "pages_unread": ending.verified.unread,
         "pages_left_out": machine.source.pages_left_out,
         "demotions": counters.demotions,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.accesses import OutOfMemory
 from cramagent.link import LinkState
-from cramagent.losses import CAUSES, POISON
+from cramagent.losses import POISON, session_loss
 from cramagent.messages import EventsMissed, LinkDown, PoisonTold, Reading, SessionOver, Stop
 from cramagent.node_client import NodeRefused, NodeSilent
 
@@ -278,8 +278,7 @@ class Runner:
         else:
             machine.host.node_lost()
             reason = machine.link.over_reason
-            cause = CAUSES.get(reason, "session_ended")
-            lost = machine.losses.find(machine.host, machine.workload.spaces, cause)
+            lost = machine.losses.find(machine.host, machine.workload.spaces, session_loss(reason))
             self._say(f"the session is over ({reason}): {lost} pages are lost")
 
     # -- the end -----------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ def run_agent(host: str, options: Options) -> int:
     """
     say = _silent if options["quiet"] else _say
     check_paths(options)
+    wanted_pace = pace(options)
     metrics_at = metrics_address(options["metrics"])
     pattern = parse_pattern(options["pattern"], options["seed"])
     inbox: SimpleQueue[Message] = SimpleQueue()
@@ -96,7 +97,7 @@ def run_agent(host: str, options: Options) -> int:
                 "generation": link.generation,
             }
             _write(options["ready_file"], lambda path: write_ready(path, facts))
-        runner = Runner(machine, inbox, pace(options), say=say, publish=collector.publish)
+        runner = Runner(machine, inbox, wanted_pace, say=say, publish=collector.publish)
         ending = runner.run()
         report = make_report(machine, ending, described(host, options, plan))
         if options["json"] is not None:

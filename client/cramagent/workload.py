@@ -11,13 +11,12 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Final, assert_never
 
-from cramagent.losses import POISON
 from cramagent.page_index import PageIndex
 from cramagent.policy.host import Backend
 from cramagent.sources.changes import MAIN_SPACE, Exit, Fork, Free, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cramagent.accesses import Accesses
     from cramagent.losses import Losses
@@ -45,6 +44,7 @@ class Workload:
         pattern: Pattern,
         write_share: float,
         seed: int,
+        loss_cause: Callable[[], str],
     ) -> None:
         self._source = source
         self._host = host
@@ -56,6 +56,8 @@ class Workload:
         self._pattern = pattern
         self._write_share = write_share
         self._random = random.Random(seed)
+        self._loss_cause = loss_cause
+        """Why a page that is met lost now was lost."""
         self._index = PageIndex()
         self._lost: dict[tuple[int, int], None] = {}
         self._deferred: dict[tuple[int, int], None] = {}
@@ -63,6 +65,11 @@ class Workload:
         """The main space was killed: the source should be scanned again at once."""
         self.spaces: Final = accesses.host_space
         self.spaces[MAIN_SPACE] = host.create_space()
+
+    @property
+    def lost_waiting(self) -> int:
+        """Lost pages that are not stored anew yet."""
+        return len(self._lost)
 
     # -- changes of the source ---------------------------------------------------------------------
 
@@ -151,8 +158,7 @@ class Workload:
         return True
 
     def _lose(self, space: int, vpn: int) -> None:
-        # What went with a session was recorded when it ended; what is new here is poison.
-        self._losses.add(space, (vpn,), POISON)
+        self._losses.add(space, (vpn,), self._loss_cause())
         self._free(space, vpn, noticed=True)
         self._lost[space, vpn] = None
 

@@ -101,9 +101,11 @@ class SyntheticSource:
                 self._stamps[MAIN_SPACE].pop(vpn, None)
             yield Free(MAIN_SPACE, tuple(freed), noticed)
         yield from self._store(MAIN_SPACE, self._some(self._settings.stores))
-        yield from self._store(MAIN_SPACE, [vpn for vpn in freed if vpn not in self._stamps[MAIN_SPACE]])
+        # The host may have killed the space meanwhile: then nothing of it is stored.
+        held = self._stamps.get(MAIN_SPACE, {})
+        yield from self._store(MAIN_SPACE, [vpn for vpn in freed if vpn not in held])
         yield from self._live_and_exit()
-        if len(self._lives) < self._settings.forks:
+        if len(self._lives) < self._settings.forks and MAIN_SPACE in self._stamps:
             yield self._fork()
 
     def _live_and_exit(self) -> Iterator[Change]:
