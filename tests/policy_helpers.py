@@ -119,18 +119,23 @@ class Rig:
 
     def evict(self, *pages: tuple[int, int]) -> None:
         """Reclaim exactly these DRAM pages of (space, vpn), as if the clock hand had chosen them."""
+        self.drive(self._reclaim(*pages))
+
+    def _reclaim(self, *pages: tuple[int, int]) -> Decision[int]:
         folios = [self.host._mm.spaces[space].ptes[vpn].folio for space, vpn in pages]
         for folio in folios:
             folio.in_flight = True
-        self.drive(self.host._reclaim._shrink_folios(folios))
+        return self.host._reclaim._shrink_folios(folios)
 
     def fill(self, count: int, *, evict: bool = True) -> list[tuple[int, int]]:
         """Pages 0..count-1 of `a`, page v holding 100 + v; evicted one after the other unless told not to."""
         pages = [(self.a, vpn) for vpn in range(count)]
         for space, vpn in pages:
-            self.put(space, vpn, 100 + vpn)
+            access = self.performer.drive(self.host.fault(space, vpn, write=True, now_ns=self.now))
+            self.performer.frames[access.where] = 100 + vpn
             if evict:
-                self.evict((space, vpn))
+                self.performer.drive(self._reclaim((space, vpn)))
+        self.host.check()
         return pages
 
     def turn(self, *, ms: int = 0) -> None:

@@ -26,7 +26,7 @@ def store_all(rig: Rig, pages: list[tuple[int, int]], first_token: int) -> list[
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_kill(status: NodeStatus):
+def test_kill(status: NodeStatus) -> None:
     """The address space dies, counted; another space's stores in the same batch go on."""
     rig = Rig(budget_pages=8, on_bus_error=OnBusError.KILL)
     other = rig.host.create_space()
@@ -49,7 +49,7 @@ def test_kill(status: NodeStatus):
     assert not rig.host.snapshot().open
 
 
-def test_a_killed_space_can_only_exit():
+def test_a_killed_space_can_only_exit() -> None:
     """Accesses are bus errors, a fork is refused; it exits like any other."""
     rig = Rig(budget_pages=1)
     (page,) = rig.fill(1)
@@ -63,7 +63,7 @@ def test_a_killed_space_can_only_exit():
     rig.drive(rig.host.exit_space(rig.a, noticed=True))
 
 
-def test_a_kill_gives_everything_back():
+def test_a_kill_gives_everything_back() -> None:
     """Frames, device pages and swap handles of the dead space; its children keep theirs."""
     rig = Rig(budget_pages=1)
     device, swapped = rig.fill(2)
@@ -89,7 +89,7 @@ def test_a_kill_gives_everything_back():
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_rescue(status: NodeStatus):
+def test_rescue(status: NodeStatus) -> None:
     """The page is promoted with the store applied; pages before and after it are stored on the device."""
     rig = Rig(budget_pages=8, on_bus_error=OnBusError.RESCUE)
     pages = rig.fill(4)
@@ -105,7 +105,7 @@ def test_rescue(status: NodeStatus):
     assert rig.host.snapshot().writable == 3
 
 
-def test_rescue_without_memory_leaves_the_old_bytes():
+def test_rescue_without_memory_leaves_the_old_bytes() -> None:
     """No frame for the rescue: out of memory, the store did not happen."""
     rig = Rig(dram_pages=16, budget_pages=1, on_bus_error=OnBusError.RESCUE, zswap_pages=0, swapfile_pages=0)
     (page,) = rig.fill(1)
@@ -118,7 +118,7 @@ def test_rescue_without_memory_leaves_the_old_bytes():
     assert rig.get(*page) == 100
 
 
-def test_the_same_page_twice_in_a_batch():
+def test_the_same_page_twice_in_a_batch() -> None:
     """The rescued first store is overwritten by the second, in DRAM."""
     rig = Rig(budget_pages=1, on_bus_error=OnBusError.RESCUE)
     (page,) = rig.fill(1)
@@ -128,7 +128,7 @@ def test_the_same_page_twice_in_a_batch():
     assert rig.get(*page) == 501
 
 
-def test_an_unanswered_store_stalls():
+def test_an_unanswered_store_stalls() -> None:
     """It may have happened or not; stored again, it has."""
     rig = Rig(budget_pages=1)
     (page,) = rig.fill(1)

@@ -8,7 +8,7 @@ from cramagent.policy.states import State
 from policy_helpers import AccessKind, Rig
 
 
-def test_the_three_steps_with_a_budget_of_one():
+def test_the_three_steps_with_a_budget_of_one() -> None:
     """`budget=1 (up to 1 page can be writable)`: the first writer stays, the second is promoted."""
     rig = Rig(budget_pages=1)
     first, second = rig.fill(2)
@@ -35,7 +35,7 @@ def test_the_three_steps_with_a_budget_of_one():
     assert (rig.get(*first), rig.get(*second)) == (200, 201)
 
 
-def test_a_read_fault_moves_no_bytes():
+def test_a_read_fault_moves_no_bytes() -> None:
     """Mapping R/O is page-table work; only the CPU's load reads the device."""
     rig = Rig()
     (page,) = rig.fill(1)
@@ -46,7 +46,7 @@ def test_a_read_fault_moves_no_bytes():
     assert len(rig.performer.of_kind(NodeLoad)) == 1
 
 
-def test_the_second_read_needs_no_fault():
+def test_the_second_read_needs_no_fault() -> None:
     """Behind an R/O mapping the fast path answers."""
     rig = Rig()
     (page,) = rig.fill(1)
@@ -57,7 +57,7 @@ def test_the_second_read_needs_no_fault():
     assert rig.counters.read_faults == 1
 
 
-def test_no_budget_always_promotes():
+def test_no_budget_always_promotes() -> None:
     """`budget = pages 0`: every write fault copies to DRAM and gives the device page back."""
     rig = Rig(budget_pages=0)
     for page in rig.fill(3):
@@ -67,7 +67,7 @@ def test_no_budget_always_promotes():
     assert rig.host.snapshot().trim_waiting == 3
 
 
-def test_resident_mapping_never_faults_on_reads():
+def test_resident_mapping_never_faults_on_reads() -> None:
     """`mapping = resident`: demotion leaves an R/O mapping behind."""
     rig = Rig(mapping=Mapping.RESIDENT)
     (page,) = rig.fill(1)
@@ -77,7 +77,7 @@ def test_resident_mapping_never_faults_on_reads():
     assert rig.host.snapshot().entries == 1
 
 
-def test_a_page_goes_around_many_times():
+def test_a_page_goes_around_many_times() -> None:
     """Demoted, stored to in place, re-protected, stored to again: the bytes are always the last ones."""
     rig = Rig(budget_pages=1, writable_age_ns=1000)
     page = (rig.a, 0)
@@ -91,7 +91,7 @@ def test_a_page_goes_around_many_times():
     assert rig.counters.mkwrites == rig.counters.reprotects_aged == 4
 
 
-def test_a_promoted_page_is_trimmed_not_zeroed():
+def test_a_promoted_page_is_trimmed_not_zeroed() -> None:
     """`TRIM/FLUSH those pages to release the capacity without zeroing them`."""
     rig = Rig()
     (page,) = rig.fill(1)

@@ -10,7 +10,7 @@ from cramagent.policy.states import State
 from policy_helpers import AccessKind, Rig
 
 
-def test_fork_moves_no_bytes():
+def test_fork_moves_no_bytes() -> None:
     """Both spaces map the same frame; a write copies it for the writer."""
     rig = Rig()
     rig.put(rig.a, 0, 1)
@@ -27,7 +27,7 @@ def test_fork_moves_no_bytes():
     assert len(rig.performer.of_kind(CopyFrame)) == 1
 
 
-def test_demotion_moves_all_mappers_with_one_entry():
+def test_demotion_moves_all_mappers_with_one_entry() -> None:
     """One device page, one entry, two PTEs that hold it."""
     rig = Rig()
     rig.put(rig.a, 0, 1)
@@ -38,7 +38,7 @@ def test_demotion_moves_all_mappers_with_one_entry():
     assert len(rig.performer.of_kind(NodeWrite)) == 1
 
 
-def test_a_read_fault_maps_only_the_faulting_mapper():
+def test_a_read_fault_maps_only_the_faulting_mapper() -> None:
     """Some mappers may be ENTRY and others R/O."""
     rig = Rig()
     rig.put(rig.a, 0, 1)
@@ -48,7 +48,7 @@ def test_a_read_fault_maps_only_the_faulting_mapper():
     assert (rig.state(rig.a, 0), rig.state(child, 0)) == (State.ENTRY, State.RO)
 
 
-def test_a_private_write_copies_for_the_writer_alone():
+def test_a_private_write_copies_for_the_writer_alone() -> None:
     """The other mapper keeps the device page, and is then its only one: it may be made writable."""
     rig = Rig(budget_pages=4)
     rig.put(rig.a, 0, 1)
@@ -63,7 +63,7 @@ def test_a_private_write_copies_for_the_writer_alone():
     assert (rig.get(rig.a, 0), rig.get(child, 0)) == (3, 2)
 
 
-def test_fork_protects_writable_pages():
+def test_fork_protects_writable_pages() -> None:
     """RW -> RO in both spaces, with a new entry, and writable_cnt--."""
     rig = Rig(budget_pages=1)
     (page,) = rig.fill(1)
@@ -77,7 +77,7 @@ def test_fork_protects_writable_pages():
     assert rig.get(child, 0) == 5
 
 
-def test_a_shared_page_is_promoted_for_all():
+def test_a_shared_page_is_promoted_for_all() -> None:
     """MAP_SHARED: every mapper moves to DRAM, and sees the store."""
     rig = Rig()
     other = rig.host.create_space()
@@ -95,7 +95,7 @@ def test_a_shared_page_is_promoted_for_all():
     assert rig.counters.cow_copies == rig.counters.promotions_copied == 0
 
 
-def test_sharing_a_writable_page_protects_it():
+def test_sharing_a_writable_page_protects_it() -> None:
     """Mkwrite needs exactly one mapper, so a second one ends it."""
     rig = Rig(budget_pages=1)
     (page,) = rig.fill(1)
@@ -108,7 +108,7 @@ def test_sharing_a_writable_page_protects_it():
     assert rig.get(other, 0) == 5
 
 
-def test_what_cannot_be_shared():
+def test_what_cannot_be_shared() -> None:
     """NONE, copy-on-write pages, taken places, spaces of another kind: refused, nothing changed."""
     rig = Rig()
     other = rig.host.create_space()
@@ -127,7 +127,7 @@ def test_what_cannot_be_shared():
     rig.host.check()
 
 
-def test_a_swapped_page_comes_back_for_all_mappers():
+def test_a_swapped_page_comes_back_for_all_mappers() -> None:
     """They share the frame as through the swap cache; a writer then copies it."""
     rig = Rig()
     rig.host.node_unreachable()
@@ -141,7 +141,7 @@ def test_a_swapped_page_comes_back_for_all_mappers():
     assert (rig.counters.swap_ins, rig.counters.cow_copies) == (1, 1)
 
 
-def test_writeback_zaps_read_only_mappings_first():
+def test_writeback_zaps_read_only_mappings_first() -> None:
     """ENTRY and RO mappers alike are SWAPPED then; one entry, another backend."""
     rig = Rig()
     rig.put(rig.a, 0, 1)
@@ -155,7 +155,7 @@ def test_writeback_zaps_read_only_mappings_first():
     assert rig.host.peek(child, 0).backend is Backend.ZSWAP
 
 
-def test_a_device_page_is_freed_with_its_last_mapper():
+def test_a_device_page_is_freed_with_its_last_mapper() -> None:
     """Until then a free is done at once, and TRIMs nothing."""
     rig = Rig()
     rig.put(rig.a, 0, 1)

@@ -26,7 +26,7 @@ def a_node(pages: int = 4) -> Node:
         (Request(Gfp.PRIVATE, PageKind.KERNEL), "swap-eligible", "ineligible_kernel"),
     ],
 )
-def test_no_other_allocation_can_land_there(request_: Request, why: str, counter: str):
+def test_no_other_allocation_can_land_there(request_: Request, why: str, counter: str) -> None:
     """A clear error, one counter per reason, nothing allocated."""
     counters = HostCounters()
     node = Node(counters)
@@ -37,7 +37,7 @@ def test_no_other_allocation_can_land_there(request_: Request, why: str, counter
     assert node.free == 4
 
 
-def test_the_demotion_path_is_served():
+def test_the_demotion_path_is_served() -> None:
     """Neighbours in order, until none is left."""
     node = a_node(3)
     assert [node.allocate(DEMOTION) for _ in range(4)] == [0, 4096, 8192, None]
@@ -46,7 +46,7 @@ def test_the_demotion_path_is_served():
 
 
 @pytest.mark.parametrize("size", [0, -4096, 1, 4097])
-def test_a_region_is_whole_pages(size: int):
+def test_a_region_is_whole_pages(size: int) -> None:
     """Refused at attach and at resize alike."""
     with pytest.raises(ValueError, match="multiple of 4096"):
         Node(HostCounters()).attach(size)
@@ -54,7 +54,7 @@ def test_a_region_is_whole_pages(size: int):
         a_node().resize(size, [])
 
 
-def test_a_region_grows_and_shrinks():
+def test_a_region_grows_and_shrinks() -> None:
     """Growth is free at once; what holds data is never cut off."""
     rig = Rig()
     rig.fill(4)
@@ -70,7 +70,7 @@ def test_a_region_grows_and_shrinks():
     assert rig.host.snapshot().node_pages == 4
 
 
-def test_no_node_no_resize():
+def test_no_node_no_resize() -> None:
     """Without a session there is nothing to resize."""
     rig = Rig()
     rig.host.node_lost()

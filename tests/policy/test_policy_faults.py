@@ -12,7 +12,7 @@ from cramagent.policy.states import IllegalTransition, State
 from policy_helpers import AccessKind, NodeStatus, Rig
 
 
-def test_first_touch_reads_zeros():
+def test_first_touch_reads_zeros() -> None:
     """A page never used is a zeroed frame."""
     rig = Rig()
     assert rig.host.peek(rig.a, 5).backend is Backend.NONE
@@ -22,7 +22,7 @@ def test_first_touch_reads_zeros():
 
 
 @pytest.mark.parametrize("write", [False, True])
-def test_swap_in_is_the_same_for_reads_and_writes(write: bool):
+def test_swap_in_is_the_same_for_reads_and_writes(write: bool) -> None:
     """SWAPPED -> DRAM; the tier gets its handle back."""
     rig = Rig()
     rig.host.node_unreachable()
@@ -34,7 +34,7 @@ def test_swap_in_is_the_same_for_reads_and_writes(write: bool):
     assert rig.host.snapshot().entries == 0
 
 
-def test_direct_reclaim_makes_room_for_a_fault():
+def test_direct_reclaim_makes_room_for_a_fault() -> None:
     """More pages than frames: faults reclaim by themselves, and every byte is still there."""
     rig = Rig(dram_pages=16)
     pages = rig.fill(40, evict=False)
@@ -43,7 +43,7 @@ def test_direct_reclaim_makes_room_for_a_fault():
     assert [rig.get(*page) for page in pages] == [100 + vpn for _, vpn in pages]
 
 
-def test_reclaim_never_takes_the_page_being_copied():
+def test_reclaim_never_takes_the_page_being_copied() -> None:
     """The source of a copy on write is in flight: reclaim, nested in the fault, passes it over."""
     rig = Rig(dram_pages=16)
     frames = rig.host.snapshot().dram_frames
@@ -59,7 +59,7 @@ def test_reclaim_never_takes_the_page_being_copied():
     assert (rig.get(rig.a, 0), rig.get(child, 0)) == (42, 43)
 
 
-def test_out_of_memory_changes_nothing():
+def test_out_of_memory_changes_nothing() -> None:
     """No node, no room in any tier: the fault says so, and goes through once there is room."""
     rig = Rig(dram_pages=16, zswap_pages=0, swapfile_pages=0)
     rig.host.node_lost()
@@ -72,7 +72,7 @@ def test_out_of_memory_changes_nothing():
     assert rig.touch(rig.a, 99, write=True).kind is AccessKind.DRAM
 
 
-def test_a_promotion_stalls_while_the_device_does_not_answer():
+def test_a_promotion_stalls_while_the_device_does_not_answer() -> None:
     """UNAVAILABLE: nothing changes, and asking again works."""
     rig = Rig()
     (page,) = rig.fill(1)
@@ -84,7 +84,7 @@ def test_a_promotion_stalls_while_the_device_does_not_answer():
     assert rig.get(*page) == 8
 
 
-def test_link_down_stalls_only_what_is_on_the_device():
+def test_link_down_stalls_only_what_is_on_the_device() -> None:
     """DRAM and the tiers go on; device pages answer STALLED until the link is back."""
     rig = Rig(writeback=Writeback.SWAPFILE)
     entry, mapped = rig.fill(2)
@@ -100,7 +100,7 @@ def test_link_down_stalls_only_what_is_on_the_device():
     assert (rig.get(*entry), rig.get(*mapped), rig.get(rig.a, 7)) == (100, 101, 70)
 
 
-def test_loads_and_stores_follow_pages_that_moved():
+def test_loads_and_stores_follow_pages_that_moved() -> None:
     """A page resolved earlier may be elsewhere when the batch is performed: the batch follows it."""
     rig = Rig(budget_pages=4)
     pages = rig.fill(3)
@@ -120,7 +120,7 @@ def test_loads_and_stores_follow_pages_that_moved():
     assert [rig.get(*page) for page in pages] == list(scratch)
 
 
-def test_one_batch_is_one_effect():
+def test_one_batch_is_one_effect() -> None:
     """Loads and stores of many pages are one message each to the device."""
     rig = Rig(budget_pages=8)
     pages = rig.fill(8)
@@ -135,7 +135,7 @@ def test_one_batch_is_one_effect():
     assert [len(rig.performer.log), len(rig.performer.of_kind(NodeWrite))] == [2, 1]
 
 
-def test_illegal_calls_raise_and_change_nothing():
+def test_illegal_calls_raise_and_change_nothing() -> None:
     """Unknown spaces, pages that are NONE, wrong batches."""
     rig = Rig()
     rig.fill(2)
@@ -154,7 +154,7 @@ def test_illegal_calls_raise_and_change_nothing():
     assert rig.host.snapshot() == before
 
 
-def test_an_error_in_the_middle_puts_everything_back():
+def test_an_error_in_the_middle_puts_everything_back() -> None:
     """What performing an effect raises ends the decision; frames and device pages are accounted for."""
     rig = Rig()
     (page,) = rig.fill(1)

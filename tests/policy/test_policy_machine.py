@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cramagent.policy.effects import Decision, Effect, Outcome
+    from cramagent.policy.folio import Folio
     from cramagent.policy.host import Access
 
 T = TypeVar("T")
@@ -285,7 +286,7 @@ class HostLife(RuleBasedStateMachine):
     @rule(numbers=st.lists(picks, min_size=1, max_size=12))
     def evict(self, numbers: list[int]) -> None:
         """Reclaim chooses these pages, as far as they are in DRAM."""
-        chosen = {}
+        chosen: dict[Folio, None] = {}
         for number in numbers if self.model else ():
             space, vpn = self.pick(number)
             folio = self.host._mm.spaces[space].ptes[vpn].folio

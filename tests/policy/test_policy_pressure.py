@@ -12,14 +12,14 @@ from policy_helpers import ABOVE_HIGH, CRITICAL, HIGH, LOW, MEDIUM, AccessKind, 
 @pytest.mark.parametrize(
     ("level", "pressure"), [(ABOVE_HIGH, 0), (HIGH, 0), (MEDIUM, 500), (LOW, 750), (CRITICAL, 1000)]
 )
-def test_pressure_of_each_watermark(level: int, pressure: int):
+def test_pressure_of_each_watermark(level: int, pressure: int) -> None:
     """The table in pressure.py."""
     rig = Rig()
     rig.read_telemetry(level)
     assert rig.host.snapshot().pressure == pressure
 
 
-def test_the_node_closes_at_low_and_opens_above_medium():
+def test_the_node_closes_at_low_and_opens_above_medium() -> None:
     """Two thresholds: medium does neither."""
     rig = Rig()
     opened = []
@@ -30,7 +30,7 @@ def test_the_node_closes_at_low_and_opens_above_medium():
     assert (rig.counters.node_closes, rig.counters.node_opens) == (1, 1)
 
 
-def test_no_more_writes_closes_whatever_the_watermark():
+def test_no_more_writes_closes_whatever_the_watermark() -> None:
     """Told by a reading, counted when it is news."""
     rig = Rig()
     for _ in range(3):
@@ -42,7 +42,7 @@ def test_no_more_writes_closes_whatever_the_watermark():
     assert rig.host.snapshot().open
 
 
-def test_a_refusal_closes_before_any_event_comes():
+def test_a_refusal_closes_before_any_event_comes() -> None:
     """A lost or late event does not keep the node open."""
     rig = Rig(capacity=0)
     rig.fill(1)
@@ -50,7 +50,7 @@ def test_a_refusal_closes_before_any_event_comes():
     assert rig.counters.no_more_writes == 1
 
 
-def test_the_regions_limit_closes_until_a_batch_fits():
+def test_the_regions_limit_closes_until_a_batch_fits() -> None:
     """A reading with a little room is not enough: the next batch would meet the limit again."""
     rig = Rig(demote_batch_pages=8)
     rig.performer.region_limit = 1
@@ -62,7 +62,7 @@ def test_the_regions_limit_closes_until_a_batch_fits():
     assert rig.host.snapshot().open
 
 
-def test_a_closed_node_makes_nothing_writable():
+def test_a_closed_node_makes_nothing_writable() -> None:
     """Write faults are promoted; reads go on as before."""
     rig = Rig(budget_pages=4)
     first, second = rig.fill(2)
@@ -72,7 +72,7 @@ def test_a_closed_node_makes_nothing_writable():
     assert rig.counters.mkwrite_denied_closed == 1
 
 
-def test_a_reading_of_no_node_says_nothing():
+def test_a_reading_of_no_node_says_nothing() -> None:
     """Events cross with the end of the session."""
     rig = Rig()
     rig.host.node_lost()
@@ -81,13 +81,13 @@ def test_a_reading_of_no_node_says_nothing():
 
 
 @pytest.mark.parametrize("level", [0, 6, -1])
-def test_an_unknown_watermark_is_refused(level: int):
+def test_an_unknown_watermark_is_refused(level: int) -> None:
     """The wire's UNSPECIFIED is no level."""
     with pytest.raises(ValueError, match="watermark level"):
         a_reading(level)
 
 
-def test_the_budget_is_never_exceeded():
+def test_the_budget_is_never_exceeded() -> None:
     """Ten writers, three writable pages, whatever the order."""
     rig = Rig(budget_pages=3)
     for turn, page in enumerate(rig.fill(10)):
@@ -97,7 +97,7 @@ def test_the_budget_is_never_exceeded():
     assert rig.counters.mkwrite_denied_budget == 7
 
 
-def test_aged_writable_pages_are_protected_again():
+def test_aged_writable_pages_are_protected_again() -> None:
     """Nothing stored for `writable_age_ns`: RW -> RO, and the budget has room again."""
     rig = Rig(budget_pages=2, writable_age_ns=100 * NS_PER_MS)
     old, young = rig.fill(2)
@@ -110,7 +110,7 @@ def test_aged_writable_pages_are_protected_again():
     assert (rig.get(*old), rig.get(*young)) == (1, 2)
 
 
-def test_stores_keep_a_page_writable():
+def test_stores_keep_a_page_writable() -> None:
     """The age counts from the last store, not from mkwrite; loads do not count."""
     rig = Rig(budget_pages=2, writable_age_ns=100 * NS_PER_MS)
     stored, loaded = rig.fill(2)
@@ -124,7 +124,7 @@ def test_stores_keep_a_page_writable():
 
 
 @pytest.mark.parametrize(("level", "left"), [(MEDIUM, 8), (LOW, 2), (CRITICAL, 0)])
-def test_pressure_cuts_the_budget_once_the_node_is_closed(level: int, left: int):
+def test_pressure_cuts_the_budget_once_the_node_is_closed(level: int, left: int) -> None:
     """Budget * (1000 - pressure) / 1000: a quarter at low, none at critical, all while it is open."""
     rig = Rig(budget_pages=8)
     pages = rig.fill(8)
@@ -138,7 +138,7 @@ def test_pressure_cuts_the_budget_once_the_node_is_closed(level: int, left: int)
     assert [rig.state(*page) for page in pages[8 - left :]] == [State.RW] * left
 
 
-def test_a_session_gone_under_a_store():
+def test_a_session_gone_under_a_store() -> None:
     """GONE as an answer is the end of the node, there and then."""
     rig = Rig(budget_pages=1)
     page, other = rig.fill(2)

@@ -40,14 +40,14 @@ def _cells() -> list[tuple[State, PageEvent, State | None]]:
     return cells
 
 
-def test_the_table_above_is_whole():
+def test_the_table_above_is_whole() -> None:
     """It names each of the 7 x 15 pairs once."""
     pairs = {(state, event) for state, event, _ in _cells()}
     assert len(_cells()) == len(pairs) == len(State) * len(PageEvent) == 7 * 15
 
 
 @pytest.mark.parametrize(("state", "event", "target"), _cells())
-def test_every_pair(state: State, event: PageEvent, target: State | None):
+def test_every_pair(state: State, event: PageEvent, target: State | None) -> None:
     """A legal event leads where the table says; an illegal one raises, and says what it was."""
     if target is not None:
         assert step(state, event) is target
@@ -57,13 +57,13 @@ def test_every_pair(state: State, event: PageEvent, target: State | None):
         assert (refused.value.state, refused.value.event) == (state, event)
 
 
-def test_every_state_has_its_meaning():
+def test_every_state_has_its_meaning() -> None:
     """No state goes without."""
     assert set(MEANING) == set(State)
 
 
 @pytest.mark.parametrize("state", State)
-def test_meaning_and_transitions_agree(state: State):
+def test_meaning_and_transitions_agree(state: State) -> None:
     """What a state says of accesses and places is what its events do."""
     meaning = MEANING[state]
     takes = {event for event in PageEvent if (state, event) in TRANSITIONS}
@@ -81,7 +81,7 @@ def test_meaning_and_transitions_agree(state: State):
 
 
 @pytest.mark.parametrize(("pair", "target"), TRANSITIONS.items())
-def test_device_pages_come_and_go_by_named_events(pair: tuple[State, PageEvent], target: State):
+def test_device_pages_come_and_go_by_named_events(pair: tuple[State, PageEvent], target: State) -> None:
     """A device page is gained by demotion alone, and an entry never appears under a page in DRAM."""
     state, event = pair
     if MEANING[target].device_page and not MEANING[state].device_page:

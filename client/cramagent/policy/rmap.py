@@ -45,6 +45,8 @@ def demoted(mm: Mm, folio: Folio, dpa: int) -> None:
         mm.move(pte, event)
     mm.frames.release(folio.handle)
     folio.settle(Backend.NODE, dpa)
+    # It was cold a moment ago: until it is accessed, writeback need not give it a second chance.
+    folio.referenced = False
     mm.node.placed[dpa] = folio
     mm.vswap.add(folio)
 

@@ -175,7 +175,8 @@ class FakePerformer:
         for dpa in effect.dpas:
             assert 0 <= dpa < self.node_pages * PAGE_BYTES, f"{dpa:#x} is past the region's end"
             assert dpa not in self._doubtful, f"{dpa:#x} is written again before its TRIM"
-        if status is NodeStatus.GONE:
+        if self.session_over:
+            # Link down or not: nobody will ever read it back.
             return NodeWritten(status, 0)
         if status is NodeStatus.UNAVAILABLE:
             # A page that held data before is a store, which may be asked for again.

@@ -75,6 +75,9 @@ class Shrinker:
             chunk = min(pages - freed, len(mm.frames.bounce))
             drops: dict[Tier, list[int]] = {}
             victims, reaped = self._coldest(chunk, drops, second_chance=second_chance)
+            if not victims and not reaped and second_chance:
+                # All that were looked at have been used since: the coldest go all the same.
+                victims, reaped = self._coldest(chunk, drops, second_chance=False)
             freed += reaped
             yield from drop_all(drops)
             if not victims:
