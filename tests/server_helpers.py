@@ -34,6 +34,11 @@ PAGE = 4096
 MIB = 1 << 20
 SECOND = 1_000_000_000
 ANY_PORT = Address("127.0.0.1", 0)
+PATIENT: Sequence[tuple[str, Any]] = [
+    *(option for option in CHANNEL_OPTIONS if option[0] != "grpc.min_reconnect_backoff_ms"),
+    # How long one attempt to connect may take, whatever its name says: here beside seven other test runs.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
+]
 DEADLINE_S = 30.0
 """No answer takes this long; a test that hangs fails here and says where."""
 
@@ -60,6 +65,17 @@ def refused(call: Callable[[], Any]) -> Refusal:
     return read_refusal(caught.value)
 
 
+def raw_call(channel: grpc.Channel, path: str, request: bytes) -> bytes:
+    """A unary call of bytes, as a client that knows nothing of our messages makes it."""
+
+    def as_it_is(message: bytes) -> bytes:
+        return message
+
+    call = channel.unary_unary(path, as_it_is, as_it_is)
+    answer: bytes = call(request, timeout=DEADLINE_S)
+    return answer
+
+
 @dataclass(frozen=True)
 class Host:
     """One attached host."""
@@ -70,7 +86,7 @@ class Host:
     generation: str
 
     @property
-    def ref(self) -> dict[str, str]:
+    def ref(self) -> dict[str, Any]:
         """What every request shows."""
         return {"session": self.session, "generation": self.generation}
 
@@ -88,9 +104,7 @@ class Host:
     def trim(self, first: int, pages: int) -> memory_pb2.TrimResponse:
         """Give one range up."""
         one = types_pb2.DpaRange(start=first * PAGE, length=pages * PAGE)
-        return self.bench.memory.Trim(
-            memory_pb2.TrimRequest(ranges=[one], **self.ref), timeout=DEADLINE_S
-        )
+        return self.bench.memory.Trim(memory_pb2.TrimRequest(ranges=[one], **self.ref), timeout=DEADLINE_S)
 
     def flush(self) -> memory_pb2.FlushResponse:
         """Wait for all TRIMs."""
@@ -125,7 +139,7 @@ class Bench:
         self.faults = operator_pb2_grpc.FaultServiceStub(self.operator_channel)
         self.oracle = operator_pb2_grpc.OracleServiceStub(self.operator_channel)
 
-    def channel(self, address: str, options: Sequence[tuple[str, Any]] = CHANNEL_OPTIONS) -> grpc.Channel:
+    def channel(self, address: str, options: Sequence[tuple[str, Any]] = PATIENT) -> grpc.Channel:
         """A channel that is closed with the bench."""
         channel = grpc.insecure_channel(address, options)
         self._cleanup.callback(channel.close)
@@ -144,9 +158,7 @@ class Bench:
 
     def clear(self, fault_id: str = "") -> operator_pb2.ClearFaultsResponse:
         """Clear one fault, or all."""
-        return self.faults.ClearFaults(
-            operator_pb2.ClearFaultsRequest(fault_id=fault_id), timeout=DEADLINE_S
-        )
+        return self.faults.ClearFaults(operator_pb2.ClearFaultsRequest(fault_id=fault_id), timeout=DEADLINE_S)
 
     def reset(self) -> None:
         """Power lost and back."""
@@ -175,7 +187,10 @@ def bench_of(
     config = DeviceConfig(physical_capacity_bytes=physical, **device)
     wanted = {"listen": ANY_PORT, "operator": ANY_PORT, "metrics": None, "drain_grace_ns": 5 * SECOND}
     clock = ManualClock(now_ns=SECOND)
-    with serve(Settings(device=config, **{**wanted, **(settings or {})}), clock) as service, ExitStack() as end:
+    with (
+        serve(Settings(device=config, **{**wanted, **(settings or {})}), clock) as service,
+        ExitStack() as end,
+    ):
         yield Bench(service, clock, end)
         with service.runtime.device() as (held, _):
             held.audit()

@@ -95,7 +95,7 @@ class ManualClock:
                 condition.notify_all()
 
     def until_waited_for(self, deadline_ns: int, waiters: int = 1, timeout_s: float = 30.0) -> bool:
-        """Wait (in real time) until so many threads wait for exactly this deadline. Returns whether they do."""
+        """Wait, in real time, until so many threads wait for exactly this deadline: whether they do."""
 
         def enough() -> bool:
             return sum(one == deadline_ns for _, one in self._waiting) >= waiters

@@ -129,6 +129,7 @@ class Cxldevd:
         self.runtime.drain()
         for listener in self._listeners:
             listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)
+        self._event_lines.stop()
         log_event("stopped", generation=self.generation)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from server_helpers import Bench, Host, bench_of
 
 if TYPE_CHECKING:

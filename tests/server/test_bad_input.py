@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from server_helpers import DEADLINE_S, PAGE, Bench, Host, dpas, prose, refused
 
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2, types_pb2
+from server_helpers import DEADLINE_S, PAGE, Bench, Host, dpas, prose, raw_call, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,8 @@ BAD: list[tuple[str, Callable[[Host], Any], str, str]] = [
     ("inject: exhaustion without amount", inject(exhaustion={}), "INVALID_ARGUMENT", "INVALID_FIELD"),
     ("inject: exhaustion of 0", inject(exhaustion={"bytes": 0}), "INVALID_ARGUMENT", "INVALID_FIELD"),
     ("inject: more than all", inject(exhaustion={"share_milli": 1001}), "INVALID_ARGUMENT", "INVALID_FIELD"),
-    ("inject: ratio below 1", inject(ratio_collapse={"ratio_milli": 999}), "INVALID_ARGUMENT", "INVALID_FIELD"),
+    ("inject: ratio below 1", inject(ratio_collapse={"ratio_milli": 999}),
+     "INVALID_ARGUMENT", "INVALID_FIELD"),
     ("inject: poison of nobody", inject(poison={"host": "x", "dpas": [0]}), "NOT_FOUND", "UNKNOWN_HOST"),
     ("inject: poison of an empty page", inject(poison={"host": "host-a", "dpas": [63 * PAGE]}),
      "INVALID_ARGUMENT", "INVALID_FIELD"),
@@ -150,7 +151,7 @@ def state_of(bench: Bench, host: Host) -> tuple[operator_pb2.GetStatusResponse, 
 @pytest.mark.parametrize(("call", "code", "reason"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_input_is_refused_and_changes_nothing(
     bench: Bench, call: Callable[[Host], Any], code: str, reason: str
-):
+) -> None:
     """The documented status and reason; status and bytes are as before; the next call works."""
     host = bench.attach(pages=REGION)
     host.write(0, prose(40))
@@ -162,7 +163,7 @@ def test_bad_input_is_refused_and_changes_nothing(
     assert host.write(63, prose(1)).accepted_pages == 1
 
 
-SESSION_CALLS: list[tuple[str, Callable[[Bench, dict[str, str]], Any]]] = [
+SESSION_CALLS: list[tuple[str, Callable[[Bench, dict[str, Any]], Any]]] = [
     ("write", lambda b, ref: b.memory.Write(memory_pb2.WriteRequest(dpas=[0], data=bytes(PAGE), **ref))),
     ("read", lambda b, ref: b.memory.Read(memory_pb2.ReadRequest(dpas=[0], **ref))),
     (
@@ -176,7 +177,7 @@ SESSION_CALLS: list[tuple[str, Callable[[Bench, dict[str, str]], Any]]] = [
     ("resize", lambda b, ref: b.device.Resize(device_pb2.ResizeRequest(logical_bytes=PAGE, **ref))),
     ("detach", lambda b, ref: b.device.Detach(device_pb2.DetachRequest(**ref))),
     ("telemetry", lambda b, ref: b.device.GetTelemetry(device_pb2.GetTelemetryRequest(**ref))),
-    ("watch", lambda b, ref: next(b.device.WatchEvents(device_pb2.WatchEventsRequest(**ref)))),
+    ("watch", lambda b, ref: list(b.device.WatchEvents(device_pb2.WatchEventsRequest(**ref)))),
 ]
 
 
@@ -194,11 +195,11 @@ SESSION_CALLS: list[tuple[str, Callable[[Bench, dict[str, str]], Any]]] = [
 )
 def test_every_session_call_wants_its_session(
     bench: Bench,
-    call: Callable[[Bench, dict[str, str]], Any],
+    call: Callable[[Bench, dict[str, Any]], Any],
     change: dict[str, str],
     code: str,
     reason: str,
-):
+) -> None:
     """Each of the nine, with each way to be wrong about it."""
     host = bench.attach(pages=REGION)
     host.write(0, prose(40))
@@ -208,7 +209,7 @@ def test_every_session_call_wants_its_session(
     assert state_of(bench, host) == before
 
 
-def test_a_message_of_64_mib_is_turned_away_by_grpc(bench: Bench, host: Host):
+def test_a_message_of_64_mib_is_turned_away_by_grpc(bench: Bench, host: Host) -> None:
     """RESOURCE_EXHAUSTED, without a reason of ours; nothing of it is kept, and the service goes on."""
     endless = bench.channel(bench.service.address, [("grpc.max_send_message_length", -1)])
     write_all = endless.unary_unary(
@@ -222,15 +223,14 @@ def test_a_message_of_64_mib_is_turned_away_by_grpc(bench: Bench, host: Host):
     assert host.write(0, prose(1)).accepted_pages == 1
 
 
-def test_bytes_that_are_no_message(bench: Bench, host: Host):
+def test_bytes_that_are_no_message(bench: Bench, host: Host) -> None:
     """Garbage instead of a request ends that call alone."""
-    call = bench.host_channel.unary_unary("/cramwire.v1.MemoryService/Write")
     with pytest.raises(grpc.RpcError):
-        call(b"\xff\xff\xff\xff", timeout=DEADLINE_S)
+        raw_call(bench.host_channel, "/cramwire.v1.MemoryService/Write", b"\xff\xff\xff\xff")
     assert host.write(0, prose(1)).accepted_pages == 1
 
 
-def test_a_limit_is_told_with_too_many(bench: Bench, host: Host):
+def test_a_limit_is_told_with_too_many(bench: Bench, host: Host) -> None:
     """Who asks for too much learns how much there is."""
     refusal = refused(lambda: read(dpas(0, 1025))(host))
     assert refusal.metadata["max_pages_per_request"] == "1024"
@@ -248,14 +248,14 @@ def test_a_limit_is_told_with_too_many(bench: Bench, host: Host):
         "OracleService/WatchAllEvents",
     ],
 )
-def test_hosts_cannot_reach_the_operators_side(bench: Bench, method: str):
+def test_hosts_cannot_reach_the_operators_side(bench: Bench, method: str) -> None:
     """On the hosts' listener these methods do not exist."""
-    call = bench.host_channel.unary_unary(f"/cramwire.v1.{method}")
-    assert refused(lambda: call(b"", timeout=DEADLINE_S)).code is grpc.StatusCode.UNIMPLEMENTED
+    refusal = refused(lambda: raw_call(bench.host_channel, f"/cramwire.v1.{method}", b""))
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("method", ["DeviceService/Identify", "MemoryService/Read"])
-def test_operators_cannot_act_as_hosts(bench: Bench, method: str):
+def test_operators_cannot_act_as_hosts(bench: Bench, method: str) -> None:
     """And on the operators' listener those of hosts do not."""
-    call = bench.operator_channel.unary_unary(f"/cramwire.v1.{method}")
-    assert refused(lambda: call(b"", timeout=DEADLINE_S)).code is grpc.StatusCode.UNIMPLEMENTED
+    refusal = refused(lambda: raw_call(bench.operator_channel, f"/cramwire.v1.{method}", b""))
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED

@@ -6,12 +6,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, prose, refused
 
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
 from cxldev.codec import PageCodec
 from cxldevd.errors import DeviceBusy
 from cxldevd.pools import CountedPool, InFlight, Slots
+from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, prose, refused
 
 if TYPE_CHECKING:
     from cramwire.v1 import types_pb2
@@ -37,7 +37,7 @@ def lasting_host(bench: Bench) -> Host:
     return bench.attach(lease_ns=HOUR // 2)
 
 
-def test_a_latency_fault_is_waited_for_by_the_clock(bench: Bench):
+def test_a_latency_fault_is_waited_for_by_the_clock(bench: Bench) -> None:
     """The answer comes when its wall time has passed, not before."""
     host = lasting_host(bench)
     slow(bench, 5 * SECOND)
@@ -48,7 +48,7 @@ def test_a_latency_fault_is_waited_for_by_the_clock(bench: Bench):
     assert write.result().accepted_pages == 1
 
 
-def test_time_dilation_waits_for_device_time():
+def test_time_dilation_waits_for_device_time() -> None:
     """So many ns of wall time for each ns of device time."""
     with bench_of(settings={"time_dilation": 1000.0}) as bench:
         host = bench.attach()
@@ -58,7 +58,7 @@ def test_time_dilation_waits_for_device_time():
         assert write.result().device_ns == 250
 
 
-def test_a_caller_that_gives_up_frees_the_worker():
+def test_a_caller_that_gives_up_frees_the_worker() -> None:
     """With one worker, the next call runs as soon as the first is cancelled."""
     with bench_of(settings={"workers": 1}) as bench:
         host = lasting_host(bench)
@@ -70,7 +70,7 @@ def test_a_caller_that_gives_up_frees_the_worker():
         assert host.read(0, 1) == prose(1)
 
 
-def test_control_calls_do_not_wait_behind_data():
+def test_control_calls_do_not_wait_behind_data() -> None:
     """All workers are busy and calls queue behind them; control, events and operators answer."""
     with bench_of(settings={"workers": 2}) as bench:
         host = lasting_host(bench)
@@ -88,7 +88,7 @@ def test_control_calls_do_not_wait_behind_data():
             call.cancel()
 
 
-def test_calls_beyond_the_queue_are_told_busy():
+def test_calls_beyond_the_queue_are_told_busy() -> None:
     """The queue is bounded where calls arrive, so the answer does not wait for a worker."""
     with bench_of(settings={"workers": 1, "max_queued_calls": 1}) as bench:
         host = lasting_host(bench)
@@ -101,7 +101,7 @@ def test_calls_beyond_the_queue_are_told_busy():
         write.cancel()
 
 
-def test_bytes_in_flight_are_bounded():
+def test_bytes_in_flight_are_bounded() -> None:
     """What would pass the limit is told busy, and changes nothing."""
     with bench_of(settings={"max_in_flight_bytes": 8 * PAGE}) as bench:
         host = lasting_host(bench)
@@ -116,14 +116,14 @@ def test_bytes_in_flight_are_bounded():
         write.cancel()
 
 
-def test_a_lone_request_above_the_limit_is_served():
+def test_a_lone_request_above_the_limit_is_served() -> None:
     """Else it could never be."""
     with bench_of(settings={"max_in_flight_bytes": PAGE}) as bench:
         host = bench.attach()
         assert host.write(0, prose(16)).accepted_pages == 16
 
 
-def test_commands_in_flight_cost_device_time(bench: Bench):
+def test_commands_in_flight_cost_device_time(bench: Bench) -> None:
     """The latency model hears of the others: a read beside a busy write queues."""
     host = lasting_host(bench)
     read = memory_pb2.ReadRequest(dpas=[100 * PAGE], **host.ref)
@@ -136,7 +136,7 @@ def test_commands_in_flight_cost_device_time(bench: Bench):
     write.cancel()
 
 
-def test_a_failed_read_leaves_nothing_open(bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_read_leaves_nothing_open(bench: Bench, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in the codec: INTERNAL, the ticket is abandoned, and the device goes on."""
     host.write(0, prose(4))
 
@@ -156,7 +156,7 @@ def test_a_failed_read_leaves_nothing_open(bench: Bench, host: Host, monkeypatch
 # -- the parts alone ------------------------------------------------------------------------------
 
 
-def test_slots_refuse_one_too_many():
+def test_slots_refuse_one_too_many() -> None:
     """And are given back."""
     slots = Slots(1, "seats")
     with slots.one():
@@ -166,7 +166,7 @@ def test_slots_refuse_one_too_many():
     assert slots.taken == 0
 
 
-def test_in_flight_counts_pages():
+def test_in_flight_counts_pages() -> None:
     """Of all that hold some."""
     in_flight = InFlight(4 * PAGE)
     with in_flight.hold(3), in_flight.hold(1):
@@ -176,7 +176,7 @@ def test_in_flight_counts_pages():
     assert in_flight.pages == 0
 
 
-def test_a_counted_pool_knows_what_is_pending():
+def test_a_counted_pool_knows_what_is_pending() -> None:
     """What runs and what waits."""
     pool = CountedPool(1, "test")
     go = threading.Event()

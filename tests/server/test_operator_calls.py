@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from server_helpers import MIB, PAGE, SECOND, Bench, Host, noise, prose, refused
 
 from cramwire.v1 import operator_pb2
+from server_helpers import MIB, PAGE, SECOND, Bench, Host, noise, prose, refused
 
 
-def test_exhaustion_takes_and_gives_back(bench: Bench, host: Host):
+def test_exhaustion_takes_and_gives_back(bench: Bench, host: Host) -> None:
     """Held-back media is reserved; clearing it lets writes go on."""
     armed = bench.inject(exhaustion=operator_pb2.ExhaustionFault(share_milli=1000))
     assert armed.fault_id == "exhaustion-1"
@@ -21,14 +21,14 @@ def test_exhaustion_takes_and_gives_back(bench: Bench, host: Host):
     assert host.write(0, noise(1)).accepted_pages == 1
 
 
-def test_ratio_collapse_makes_pages_large(bench: Bench, host: Host):
+def test_ratio_collapse_makes_pages_large(bench: Bench, host: Host) -> None:
     """Pages written from then on take what the ratio gives."""
     bench.inject(ratio_collapse=operator_pb2.RatioCollapseFault(ratio_milli=1000))
     host.write(0, prose(4))
     assert host.telemetry().region.media_used_bytes == 4 * (PAGE + 16)
 
 
-def test_latency_is_added_to_device_time(bench: Bench, host: Host):
+def test_latency_is_added_to_device_time(bench: Bench, host: Host) -> None:
     """And counted as fired."""
     before = host.write(0, prose(1)).device_ns
     bench.inject(latency=operator_pb2.LatencyFault(device_ns=5_000))
@@ -37,11 +37,11 @@ def test_latency_is_added_to_device_time(bench: Bench, host: Host):
     assert armed.fired == 1
 
 
-def test_poison_by_address_and_by_chance(bench: Bench, host: Host):
+def test_poison_by_address_and_by_chance(bench: Bench, host: Host) -> None:
     """Done at once, not held; the answer names the pages; a seed repeats them."""
     host.write(0, prose(64))
     done = bench.inject(poison={"host": "host-a", "dpas": [3 * PAGE]})
-    assert (done.fault_id, done.dpas) == ("", [3 * PAGE])
+    assert (done.fault_id, list(done.dpas)) == ("", [3 * PAGE])
     drawn = bench.inject(poison={"host": "host-a", "random_pages": 5, "seed": 11}).dpas
     assert len(set(drawn)) == 5
     host.write(0, prose(64))
@@ -51,7 +51,7 @@ def test_poison_by_address_and_by_chance(bench: Bench, host: Host):
     assert bench.status().regions[0].poisoned_pages == 6
 
 
-def test_poison_is_healed_by_a_write(bench: Bench, host: Host):
+def test_poison_is_healed_by_a_write(bench: Bench, host: Host) -> None:
     """New bytes are good bytes; a TRIM heals as well."""
     host.write(0, prose(2))
     bench.inject(poison={"host": "host-a", "dpas": [0, PAGE]})
@@ -63,7 +63,7 @@ def test_poison_is_healed_by_a_write(bench: Bench, host: Host):
     assert host.read(0, 2) == prose(1, 5) + bytes(PAGE)
 
 
-def test_faults_are_listed_as_they_were_asked_for(bench: Bench):
+def test_faults_are_listed_as_they_were_asked_for(bench: Bench) -> None:
     """In order, with when and how often."""
     bench.clock.advance(SECOND)
     asked = [
@@ -72,9 +72,7 @@ def test_faults_are_listed_as_they_were_asked_for(bench: Bench):
         operator_pb2.Fault(ratio_collapse=operator_pb2.RatioCollapseFault(ratio_milli=1200)),
         operator_pb2.Fault(latency=operator_pb2.LatencyFault(device_ns=1, wall_ns=0)),
     ]
-    ids = [
-        bench.faults.InjectFault(operator_pb2.InjectFaultRequest(fault=fault)).fault_id for fault in asked
-    ]
+    ids = [bench.faults.InjectFault(operator_pb2.InjectFaultRequest(fault=fault)).fault_id for fault in asked]
     assert ids == ["exhaustion-1", "exhaustion-2", "ratio-collapse-3", "latency-4"]
     armed = bench.faults.ListFaults(operator_pb2.ListFaultsRequest()).faults
     assert sorted(one.fault_id for one in armed) == sorted(ids)
@@ -85,7 +83,7 @@ def test_faults_are_listed_as_they_were_asked_for(bench: Bench):
     assert bench.clear().cleared == 4
 
 
-def test_faults_outlive_a_reset(bench: Bench):
+def test_faults_outlive_a_reset(bench: Bench) -> None:
     """Power-on of the device is not power-on of the bench."""
     bench.inject(exhaustion=operator_pb2.ExhaustionFault(bytes=MIB // 2))
     bench.reset()
@@ -93,8 +91,8 @@ def test_faults_outlive_a_reset(bench: Bench):
     assert bench.status().counters.resets == 1
 
 
-def test_status_adds_up(bench: Bench, host: Host):
-    """used = sectors + metadata + staged + reserved, and pages by sectors are the stored pages."""
+def test_status_adds_up(bench: Bench, host: Host) -> None:
+    """Used = sectors + metadata + staged + reserved, and pages by sectors are the stored pages."""
     host.write(0, prose(10) + noise(5) + bytes(3 * PAGE))
     bench.inject(exhaustion=operator_pb2.ExhaustionFault(bytes=12_345))
     status = bench.status()
@@ -126,7 +124,7 @@ def test_status_adds_up(bench: Bench, host: Host):
     ],
     ids=["empty", "zeros", "one word", "noise", "prose"],
 )
-def test_the_oracle_describes_pages(bench: Bench, host: Host, data: bytes, kind: int, sectors: int):
+def test_the_oracle_describes_pages(bench: Bench, host: Host, data: bytes, kind: int, sectors: int) -> None:
     """What the media holds, page by page."""
     if data:
         host.write(5, data)
@@ -136,7 +134,7 @@ def test_the_oracle_describes_pages(bench: Bench, host: Host, data: bytes, kind:
     assert (page.compressed_bytes > 0) == (sectors > 0)
 
 
-def test_the_oracle_sees_poison_that_nobody_has_read(bench: Bench, host: Host):
+def test_the_oracle_sees_poison_that_nobody_has_read(bench: Bench, host: Host) -> None:
     """Hosts find out by reading."""
     host.write(0, prose(1))
     bench.inject(poison={"host": "host-a", "dpas": [0]})

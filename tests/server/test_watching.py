@@ -6,10 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, operator_pb2, types_pb2
+from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ def kinds_until_end(stream: Any) -> tuple[list[str], Refusal]:
     kinds: list[str] = []
     try:
         for item in stream:
-            kinds.append(item.event.WhichOneof("kind") if item.HasField("event") else item.WhichOneof("item"))
+            item_kind = item.event.WhichOneof("kind") or item.WhichOneof("item")
+            kinds.append(item_kind)
     except grpc.RpcError as error:
         return kinds, read_refusal(error)
     raise AssertionError("the stream ended without a status")
@@ -38,7 +39,7 @@ def events_of(stream: Any) -> Iterator[types_pb2.Event]:
     return (item.event for item in stream if item.HasField("event"))
 
 
-def test_a_stream_begins_behind_the_newest(bench: Bench, host: Host):
+def test_a_stream_begins_behind_the_newest(bench: Bench, host: Host) -> None:
     """Unless it is told where; the first item says so, with telemetry."""
     stream = host.watch()
     begin = started(stream)
@@ -50,7 +51,7 @@ def test_a_stream_begins_behind_the_newest(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_events_carry_what_happened(bench: Bench, host: Host):
+def test_events_carry_what_happened(bench: Bench, host: Host) -> None:
     """Sequence, generation, wall time, telemetry of that moment, and the levels."""
     stream = host.watch()
     started(stream)
@@ -66,7 +67,7 @@ def test_events_carry_what_happened(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_no_more_writes_and_recovery_are_told(bench: Bench, host: Host):
+def test_no_more_writes_and_recovery_are_told(bench: Bench, host: Host) -> None:
     """Entered, left, and the watermarks on the way."""
     stream = host.watch()
     started(stream)
@@ -81,7 +82,7 @@ def test_no_more_writes_and_recovery_are_told(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_hosts_are_told_of_themselves_only(bench: Bench, host: Host):
+def test_hosts_are_told_of_themselves_only(bench: Bench, host: Host) -> None:
     """Not of other hosts, not of the operator; a gap in the numbers is no miss."""
     stream = host.watch()
     started(stream)
@@ -96,7 +97,7 @@ def test_hosts_are_told_of_themselves_only(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_operators_are_told_of_everything(bench: Bench, host: Host):
+def test_operators_are_told_of_everything(bench: Bench, host: Host) -> None:
     """All hosts, and what operators did."""
     stream = bench.watch_all(after=0)
     assert started(stream).after_sequence == 0
@@ -108,7 +109,7 @@ def test_operators_are_told_of_everything(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_a_watcher_that_comes_back_gets_what_it_missed(bench: Bench, host: Host):
+def test_a_watcher_that_comes_back_gets_what_it_missed(bench: Bench, host: Host) -> None:
     """It names the last event that it has."""
     stream = host.watch()
     begin = started(stream).after_sequence
@@ -122,7 +123,7 @@ def test_a_watcher_that_comes_back_gets_what_it_missed(bench: Bench, host: Host)
     again.cancel()
 
 
-def test_a_watcher_that_comes_back_too_late_is_told_so():
+def test_a_watcher_that_comes_back_too_late_is_told_so() -> None:
     """Exactly which events are gone."""
     with bench_of(event_log_entries=4) as bench:
         host = bench.attach()
@@ -138,7 +139,7 @@ def test_a_watcher_that_comes_back_too_late_is_told_so():
         stream.cancel()
 
 
-def test_a_slow_reader_costs_nothing_and_is_told_what_it_missed():
+def test_a_slow_reader_costs_nothing_and_is_told_what_it_missed() -> None:
     """It does not read while the device tells a hundred times what the log holds; others go on."""
     with bench_of(event_log_entries=16) as bench:
         host = bench.attach(pages=600)
@@ -151,7 +152,7 @@ def test_a_slow_reader_costs_nothing_and_is_told_what_it_missed():
             request_serializer=device_pb2.WatchEventsRequest.SerializeToString,
             response_deserializer=device_pb2.WatchEventsResponse.FromString,
         )
-        stream = watch(device_pb2.WatchEventsRequest(**host.ref), timeout=DEADLINE_S)
+        stream: Any = watch(device_pb2.WatchEventsRequest(**host.ref), timeout=DEADLINE_S)
         started(stream)
         host.write(0, prose(512))
         bench.inject(poison={"host": "host-a", "random_pages": 512})
@@ -172,7 +173,7 @@ def test_a_slow_reader_costs_nothing_and_is_told_what_it_missed():
         stream.cancel()
 
 
-def test_a_reset_ends_host_streams_after_telling_it(bench: Bench, host: Host):
+def test_a_reset_ends_host_streams_after_telling_it(bench: Bench, host: Host) -> None:
     """DeviceReset is the last event; then STALE_GENERATION."""
     stream = host.watch()
     started(stream)
@@ -182,7 +183,7 @@ def test_a_reset_ends_host_streams_after_telling_it(bench: Bench, host: Host):
     assert end.reason == "STALE_GENERATION"
 
 
-def test_operators_streams_go_on_over_resets(bench: Bench, host: Host):
+def test_operators_streams_go_on_over_resets(bench: Bench, host: Host) -> None:
     """With another `started` for each generation, and none skipped."""
     stream = bench.watch_all()
     started(stream)
@@ -195,11 +196,18 @@ def test_operators_streams_go_on_over_resets(bench: Bench, host: Host):
         told.append(item.event.WhichOneof("kind") if item.HasField("event") else "started")
         if told.count("region_attached") == 2:
             break
-    assert told == ["device_reset", "started", "region_attached", "device_reset", "started", "region_attached"]
+    assert told == [
+        "device_reset",
+        "started",
+        "region_attached",
+        "device_reset",
+        "started",
+        "region_attached",
+    ]
     stream.cancel()
 
 
-def test_detach_ends_the_stream(bench: Bench, host: Host):
+def test_detach_ends_the_stream(bench: Bench, host: Host) -> None:
     """RegionDetached, then SESSION_ENDED."""
     stream = host.watch()
     started(stream)
@@ -208,7 +216,7 @@ def test_detach_ends_the_stream(bench: Bench, host: Host):
     assert (kinds, end.reason) == (["region_detached"], "SESSION_ENDED")
 
 
-def test_a_take_over_ends_the_old_stream_only(bench: Bench, host: Host):
+def test_a_take_over_ends_the_old_stream_only(bench: Bench, host: Host) -> None:
     """The old session's stream says who ended it; it tells nothing of the new session."""
     stream = host.watch()
     started(stream)
@@ -224,7 +232,7 @@ def test_a_take_over_ends_the_old_stream_only(bench: Bench, host: Host):
     fresh.cancel()
 
 
-def test_a_new_session_may_read_what_came_before_it(bench: Bench, host: Host):
+def test_a_new_session_may_read_what_came_before_it(bench: Bench, host: Host) -> None:
     """The end of the host's earlier session is no end of this one's stream."""
     bench.attach(take_over=True)
     second = bench.attach(take_over=True)
@@ -235,7 +243,7 @@ def test_a_new_session_may_read_what_came_before_it(bench: Bench, host: Host):
     stream.cancel()
 
 
-def test_an_expired_lease_ends_the_stream(bench: Bench, host: Host):
+def test_an_expired_lease_ends_the_stream(bench: Bench, host: Host) -> None:
     """RegionDetached with its cause, then LEASE_EXPIRED; nobody has to ask."""
     stream = host.watch()
     started(stream)
@@ -247,7 +255,7 @@ def test_an_expired_lease_ends_the_stream(bench: Bench, host: Host):
     assert (kinds, end.reason) == ([], "LEASE_EXPIRED")
 
 
-def test_watchers_are_bounded_on_each_listener():
+def test_watchers_are_bounded_on_each_listener() -> None:
     """One more than allowed is told DEVICE_BUSY; a slot that is given back is free again."""
     with bench_of(settings={"max_watchers": 2}) as bench:
         host = bench.attach()
@@ -266,7 +274,7 @@ def test_watchers_are_bounded_on_each_listener():
             stream.cancel()
 
 
-def test_watchers_do_not_hold_up_data(bench: Bench, host: Host):
+def test_watchers_do_not_hold_up_data(bench: Bench, host: Host) -> None:
     """More streams than there are workers, and writes go on."""
     streams = [host.watch() for _ in range(32)]
     for stream in streams:
@@ -277,7 +285,7 @@ def test_watchers_do_not_hold_up_data(bench: Bench, host: Host):
         stream.cancel()
 
 
-def test_all_sixty_four_watchers_are_told(bench: Bench, host: Host):
+def test_all_sixty_four_watchers_are_told(bench: Bench, host: Host) -> None:
     """Each on its own cursor."""
     streams = [host.watch() for _ in range(64)]
     for stream in streams:
@@ -288,7 +296,7 @@ def test_all_sixty_four_watchers_are_told(bench: Bench, host: Host):
         stream.cancel()
 
 
-def test_page_addresses_in_poison_events_are_the_regions(bench: Bench, host: Host):
+def test_page_addresses_in_poison_events_are_the_regions(bench: Bench, host: Host) -> None:
     """As the host knows them."""
     host.write(7, prose(2))
     bench.inject(poison={"host": "host-a", "dpas": [8 * PAGE]})

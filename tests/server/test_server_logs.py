@@ -1,0 +1,90 @@
+"""One line per event that matters, as text or as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+from cramwire.v1 import operator_pb2
+from cxldevd.log import LOG, JsonFormatter, TextFormatter, log_event, logging_to
+from server_helpers import MIB, PAGE, SECOND, bench_of, noise, prose, refused
+
+
+def life_of_a_device() -> list[dict[str, Any]]:
+    """The log lines of a service that has seen everything once."""
+    stream = io.StringIO()
+    with logging_to(stream, "json", "info"), bench_of(settings={"seed": 3}) as bench:
+        host = bench.attach(pages=300)
+        refused(lambda: host.write(0, noise(300)))
+        host.trim(0, 300)
+        host.write(0, prose(1))
+        bench.inject(poison={"host": "host-a", "dpas": [0]})
+        refused(lambda: host.read(0, 1))
+        host.detach()
+        bench.attach("sleeper")
+        fault = bench.inject(exhaustion=operator_pb2.ExhaustionFault(bytes=MIB))
+        bench.clear(fault.fault_id)
+        bench.clock.advance(10 * SECOND)
+        bench.status()
+        bench.reset()
+        bench.attach("late")
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_every_event_that_matters_is_one_line() -> None:
+    """In order, with host and generation."""
+    lines = life_of_a_device()
+    # The service's own line may overtake the device's, which a thread of its own writes.
+    beside = {"watermark crossed", "drain"}
+    told = [line["event"] for line in lines if line["event"] not in beside]
+    assert told == [
+        "attached",
+        "no more writes",
+        "writes again",
+        "poison found",
+        "detached",
+        "attached",
+        "fault armed",
+        "fault cleared",
+        "lease expired",
+        "reset",
+        "attached",
+        "stopped",
+    ]
+    by_event = {line["event"]: line for line in lines}
+    assert by_event["detached"]["host"] == "host-a"
+    assert by_event["detached"]["cause"] == "requested"
+    assert by_event["poison found"]["dpas"] == ["0x0"]
+    assert by_event["poison found"]["level"] == "warning"
+    assert by_event["fault armed"]["fault_id"] == "exhaustion-2"
+    assert by_event["lease expired"]["host"] == "sleeper"
+    assert by_event["reset"]["next_generation"] == by_event["drain"]["generation"]
+    assert all("generation" in line for line in lines)
+
+
+def test_text_lines_are_for_people() -> None:
+    """Words, then facts by name; what has blanks is quoted."""
+    stream = io.StringIO()
+    with logging_to(stream, "text", "info"):
+        log_event("attached", host="a", note="two words", size=PAGE, nothing="")
+        log_event("not told", level=logging.DEBUG)
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith('Z info attached host=a note="two words" size=4096 nothing=""')
+
+
+def test_a_traceback_comes_with_its_line() -> None:
+    """In JSON inside of it."""
+    error = ZeroDivisionError("really")
+    record = LOG.makeRecord("x", logging.ERROR, "f", 1, "failed", (), (ZeroDivisionError, error, None))
+    assert "ZeroDivisionError" in json.loads(JsonFormatter().format(record))["traceback"]
+    assert TextFormatter().format(record).splitlines()[0].endswith("error failed")
+
+
+def test_logging_leaves_no_handler_behind() -> None:
+    """Set up when it is entered, not when it is imported."""
+    before = list(LOG.handlers)
+    with logging_to(io.StringIO(), "text", "info"):
+        assert len(LOG.handlers) == len(before) + 1
+    assert before == LOG.handlers
