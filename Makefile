@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint types proto proto-current unit clean tools
+.PHONY: demo test check lint types proto proto-current unit clean tools metrics-page
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -53,6 +53,10 @@ proto-current: .venv/test.stamp
 	@for made in .venv/generated/cramwire/v1/*; do cmp $$made proto/cramwire/v1/$${made##*/} \
 	    || { echo "generated code is not current: run make proto"; exit 1; }; done
 	@echo "generated code: current"
+
+## metrics-page: write docs/metrics.md anew from what the processes export
+metrics-page: .venv/run.stamp
+	@$(BIN)/python -m cramlab.metrics_page docs/metrics.md
 
 clean:
 	rm -rf .venv
