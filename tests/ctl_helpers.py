@@ -74,6 +74,8 @@ class FakeDevice(operator_pb2_grpc.OracleServiceServicer, operator_pb2_grpc.Faul
         self.streams: list[list[pb.WatchAllEventsResponse]] = []
         """What each WatchAllEvents call answers; behind the last one, calls wait for ever."""
         self.refusal = ""
+        """The reason with which faults are refused, if they are."""
+        self.refusal_code = grpc.StatusCode.NOT_FOUND
 
     def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.GetStatusResponse:
         status = pb.GetStatusResponse(telemetry=telemetry(newest=7))
@@ -141,9 +143,9 @@ class FakeDevice(operator_pb2_grpc.OracleServiceServicer, operator_pb2_grpc.Faul
         detail = Packed()
         detail.Pack(error_details_pb2.ErrorInfo(reason=self.refusal, domain="cramulator"))
         message = "no region of host-z exists:\nattached are host-a"
-        rich = status_pb2.Status(code=5, message=message, details=[detail])
+        rich = status_pb2.Status(code=self.refusal_code.value[0], message=message, details=[detail])
         context.set_trailing_metadata((("grpc-status-details-bin", rich.SerializeToString()),))
-        context.abort(grpc.StatusCode.NOT_FOUND, message)
+        context.abort(self.refusal_code, message)
 
 
 class Ctl:

@@ -25,7 +25,7 @@ class OperatorError(Exception):
 
 
 class Unreachable(OperatorError):
-    """Nobody answers there; later somebody may."""
+    """Nobody answers there, or nobody has time; later somebody may."""
 
 
 class Operator:
@@ -96,8 +96,10 @@ class Operator:
             yield
         except grpc.RpcError as error:
             refusal = read_refusal(error)
-            if refusal.reason and refusal.code is not grpc.StatusCode.UNAVAILABLE:
-                raise OperatorError(_line(str(refusal))) from error
+            if refusal.reason:
+                # A busy or draining device says so itself, and may be asked again.
+                busy = refusal.code is grpc.StatusCode.UNAVAILABLE
+                raise (Unreachable if busy else OperatorError)(_line(str(refusal))) from error
             if refusal.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
                 raise Unreachable(
                     f"cannot reach {self.address}: {_cause(refusal.message)} "

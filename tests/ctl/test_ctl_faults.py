@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from cramwire.v1 import operator_pb2 as pb
@@ -81,3 +82,11 @@ def test_a_refusal_is_the_devices_own_words_on_one_line(ctl: Ctl, device: FakeDe
     result = ctl(*command.split())
     assert result.exit_code == 1
     assert result.stderr == "Error: UNKNOWN_HOST: no region of host-z exists: attached are host-a\n"
+
+
+def test_a_busy_device_speaks_for_itself(ctl: Ctl, device: FakeDevice) -> None:
+    """It was reached: nothing is said about addresses."""
+    device.refusal, device.refusal_code = "DEVICE_BUSY", grpc.StatusCode.UNAVAILABLE
+    result = ctl("clear", "--all")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: DEVICE_BUSY: ")

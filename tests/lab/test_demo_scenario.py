@@ -60,7 +60,9 @@ class FakeStage:
         grown = self.looks * 1000
         host = host_reading(
             **(
-                dict.fromkeys(("demotions", "read_faults", "mkwrites", "promotions", "scans"), grown)
+                dict.fromkeys(
+                    ("demotions", "read_faults", "mkwrites", "promotions", "scans", "reaped"), grown
+                )
                 | dict.fromkeys(("pressure_writebacks", "in_swap"), grown if self.faults else 0)
                 | {"node_open": int(not self.faults), "no_more_writes": self.refusals}
                 | self.broken

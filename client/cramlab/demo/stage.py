@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-
 _GOODBYE_S: Final = 10.0
 """How long agents may take to say goodbye when the demo ends early."""
 
@@ -26,7 +25,6 @@ class Cast:
 
     host: str
     program: str
-    program_options: tuple[str, ...] = ()
 
 
 CAST: Final = (
@@ -36,7 +34,6 @@ CAST: Final = (
 )
 
 DEVICE_OPTIONS: Final = (
-    *("--lease", "5s"),
     # No level warns of the end: hosts go on until they are refused. With the default watermarks they
     # would have closed their nodes before, which is what watermarks are for.
     *("--watermark-critical", "0"),
@@ -50,6 +47,8 @@ AGENT_OPTIONS: Final = (
     *("--zswap", "4MiB"),
     *("--swap", "128MiB"),
     *("--budget", "256"),
+    # Half of what the programs give back is found by the reaper only.
+    *("--unnoticed", "0.5"),
     # Only a refused write, or no media at all, closes the node; see DEVICE_OPTIONS.
     *("--close-pressure", "1000"),
     # A store that the device cannot take is applied in DRAM: the shadowed program must go on.
@@ -68,8 +67,7 @@ class Stage:
     def __init__(self, folder: Path, seed: int) -> None:
         self.device = DeviceProcess(folder, physical=PHYSICAL, args=DEVICE_OPTIONS)
         self.programs: dict[str, ProgramProcess] = {
-            cast.host: ProgramProcess(folder, cast.program, args=("--seed", str(seed), *cast.program_options))
-            for cast in CAST
+            cast.host: ProgramProcess(folder, cast.program, args=("--seed", str(seed))) for cast in CAST
         }
         self.agents: dict[str, AgentProcess] = {}
         self._folder = folder

@@ -61,6 +61,7 @@ RECOVERED: Final = Phase(
         Need("armed faults", of_device("faults"), at_most=0),
         Need("no more writes now, device", of_device("full"), at_most=0),
         Need("node open, each host", of_each("node_open"), at_least=1),
+        Need("zombies reaped, all hosts", of_all("reaped"), at_least=1),
         Need("scans of its program, each host", of_each("scans"), at_least=4, since_phase=True),
         Need("demotions, each host", of_each("demotions"), at_least=1000, since_phase=True),
         Need("mkwrites, each host", of_each("mkwrites"), at_least=500, since_phase=True),
