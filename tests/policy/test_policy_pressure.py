@@ -6,7 +6,18 @@ import pytest
 
 from cramagent.policy.settings import NS_PER_MS
 from cramagent.policy.states import State
-from policy_helpers import ABOVE_HIGH, CRITICAL, HIGH, LOW, MEDIUM, AccessKind, NodeStatus, Rig, a_reading
+from policy_helpers import (
+    ABOVE_HIGH,
+    CRITICAL,
+    HIGH,
+    LOW,
+    MEDIUM,
+    NODE_PAGES,
+    AccessKind,
+    NodeStatus,
+    Rig,
+    a_reading,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,15 +61,16 @@ def test_a_refusal_closes_before_any_event_comes() -> None:
     assert rig.counters.no_more_writes == 1
 
 
-def test_the_regions_limit_closes_until_a_batch_fits() -> None:
-    """A reading with a little room is not enough: the next batch would meet the limit again."""
-    rig = Rig(demote_batch_pages=8)
+@pytest.mark.parametrize(("batch", "room_bytes"), [(3, 3 * 4112), (256, NODE_PAGES * 4096 // 16)])
+def test_the_regions_limit_closes_until_a_batch_fits(batch: int, room_bytes: int) -> None:
+    """A reading with a little room is not enough; a sixteenth of the region always is."""
+    rig = Rig(demote_batch_pages=batch)
     rig.performer.region_limit = 1
     rig.fill(2)
     assert not rig.host.snapshot().open
-    rig.read_telemetry(region_free_bytes=7 * 4112)
+    rig.read_telemetry(region_free_bytes=room_bytes - 1)
     assert not rig.host.snapshot().open
-    rig.read_telemetry(region_free_bytes=8 * 4112)
+    rig.read_telemetry(region_free_bytes=room_bytes)
     assert rig.host.snapshot().open
 
 

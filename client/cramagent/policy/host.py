@@ -122,7 +122,11 @@ class Host:
     # -- accesses ----------------------------------------------------------------------------------
 
     def access(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Access | None:
-        """The fast path: what the page tables say. None: the access must `fault`."""
+        """The fast path: what the page tables say. None: the access must `fault`.
+
+        An answer is good until the next decision, which may reclaim the frame: use a DRAM frame at
+        once. NODE answers may be gathered for one `load` or `store`, which follow pages that moved.
+        """
         mm = self._mm
         mm.now_ns = now_ns
         pte = mm.spaces[space].ptes.get(vpn)

@@ -1,0 +1,190 @@
+"""What the policy's state machine is made of: the model, the fragile performer, the runner's moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from cramagent.policy.host import Backend, Host
+from cramagent.policy.states import State
+from cramagent.policy.testing import FakePerformer, Token
+from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, a_reading
+
+if TYPE_CHECKING:
+    from cramagent.policy.effects import Decision, Effect, Outcome
+    from cramagent.policy.host import Access
+    from cramagent.policy.settings import PolicySettings
+
+T = TypeVar("T")
+
+Key = tuple[int, int]
+"""(space, vpn)"""
+
+
+class Crash(Exception):
+    """The performer failed in the middle of a decision."""
+
+
+class FragilePerformer(FakePerformer):
+    """Fails once, after so many more effects; and keeps the device's events about poison it was asked for."""
+
+    fuse: int | None = None
+
+    def perform(self, effect: Effect) -> Outcome:
+        """As the fake, until the fuse has burnt."""
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse < 0:
+                self.fuse = None
+                raise Crash
+        return super().perform(effect)
+
+
+@dataclass(eq=False)
+class Cell:
+    """What one page must hold: one of these tokens (several after a store nobody answered), or LOST."""
+
+    tokens: set[Token] = field(default_factory=lambda: {0})
+    lost: bool = False
+    shared: bool = False
+
+
+class Life:
+    """A host, its performer, and the model: what every page must hold."""
+
+    host: Host
+    performer: FragilePerformer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: dict[Key, Cell] = {}
+        self.spaces: list[int] = []
+        self.now = 0
+        self.last_token = 0
+        self.at_risk: set[Token] = set()
+        """Tokens of device pages that went bad at some time."""
+
+    def begin(self, chosen: PolicySettings, *, tier_pages: int) -> None:
+        """One space with 24 pages that hold something."""
+        self.host = Host(chosen)
+        self.performer = FragilePerformer(
+            chosen, node_pages=NODE_PAGES, capacity=40, zswap_pages=tier_pages, swapfile_pages=tier_pages
+        )
+        self.attach()
+        self.spaces.append(self.host.create_space())
+        for vpn in range(24):
+            self.store([(self.spaces[0], vpn)])
+
+    # -- plumbing ----------------------------------------------------------------------------------
+
+    def drive(self, decision: Decision[T]) -> T | None:
+        """Run a decision. None if the performer crashed: the decision was thrown the error, and ended."""
+        try:
+            return self.performer.drive(decision)
+        except Crash:
+            return None
+
+    def pick(self, number: int) -> Key:
+        """One of the mapped pages."""
+        return list(self.model)[number % len(self.model)]
+
+    def a_space(self, number: int) -> int:
+        """One of the living spaces."""
+        return self.spaces[number % len(self.spaces)]
+
+    def touch(self, key: Key, *, write: bool) -> Access | None:
+        """Fast path, else fault. A page never used is in the model from here on."""
+        space, vpn = key
+        access = self.host.access(space, vpn, write=write, now_ns=self.now)
+        if access is None:
+            access = self.drive(self.host.fault(space, vpn, write=write, now_ns=self.now))
+        if self.host.state(space, vpn) is not State.NONE:
+            self.model.setdefault(key, Cell())
+        return access
+
+    def forget_dead(self) -> None:
+        """A killed space's pages are free; it exits."""
+        for space in tuple(self.spaces):
+            if self.host.killed(space):
+                self.model = {key: cell for key, cell in self.model.items() if key[0] != space}
+                self.spaces.remove(space)
+                assert self.drive(self.host.exit_space(space, noticed=True)) is None
+        if not self.spaces:
+            self.spaces.append(self.host.create_space())
+
+    def store(self, keys: list[Key]) -> None:
+        """The runner's way: DRAM at once, the device's pages in one batch behind."""
+        queued: list[tuple[Key, Token]] = []
+        for key in keys:
+            self.last_token += 1
+            access = self.touch(key, write=True)
+            if access is None:
+                continue
+            if access.kind is AccessKind.DRAM:
+                self.performer.frames[access.where] = self.last_token
+                self.model[key].tokens = {self.last_token}
+            elif access.kind is AccessKind.NODE:
+                queued.append((key, self.last_token))
+        if not queued:
+            return
+        scratch = self.performer.scratch[: len(queued)]
+        for frame, (_, token) in zip(scratch, queued, strict=True):
+            self.performer.frames[frame] = token
+        answers = self.drive(self.host.store([key for key, _ in queued], scratch, self.now))
+        for place, (key, token) in enumerate(queued):
+            cell = self.model[key]
+            if answers is None or answers[place].kind is AccessKind.STALLED:
+                cell.tokens = cell.tokens | {token}
+            elif answers[place].kind in {AccessKind.DRAM, AccessKind.NODE}:
+                cell.tokens = {token}
+
+    # -- the device --------------------------------------------------------------------------------
+
+    def read_telemetry(self, level: int, *, no_more_writes: bool, ratio: int, stale: int) -> None:
+        """Capacities as they are, or `stale` pages behind."""
+        stored = len(self.performer.device)
+        free = max(0, self.performer.capacity - stored + stale)
+        reading = a_reading(
+            level,
+            no_more_writes=no_more_writes,
+            ratio_milli=ratio,
+            stored_pages=max(0, stored - stale),
+            media_free_bytes=free * 4112,
+            region_free_bytes=free * 4112,
+        )
+        self.host.reading(reading, self.now)
+
+    def attach(self) -> None:
+        """A session, if there is none; as the runner does when the device is back."""
+        if not self.host.snapshot().attached:
+            self.performer.new_session()
+            self.host.node_attached(NODE_PAGES * PAGE_BYTES)
+
+    # -- what must hold ----------------------------------------------------------------------------
+
+    def audit(self) -> None:
+        """Every audit passes, and every page's bytes are where the host says, and right."""
+        self.forget_dead()
+        self.host.check()
+        for space in self.spaces:
+            vpns = {vpn for owner, vpn in self.model if owner == space}
+            assert set(self.host.mapped(space)) == vpns
+        for key, cell in self.model.items():
+            if self.host.state(*key) is State.LOST:
+                excuse = self.performer.lost_tokens | self.at_risk
+                assert cell.lost or cell.tokens & excuse, f"{key} is lost without a reason"
+                cell.lost = True
+                continue
+            assert not cell.lost, f"{key} was lost and is back"
+            self.look_at(key, cell)
+
+    def look_at(self, key: Key, cell: Cell) -> None:
+        """The bytes themselves, without an access."""
+        place = self.host.peek(*key)
+        tier = place.backend.tier
+        if tier is not None:
+            assert self.performer.tiers[tier][place.where] in cell.tokens, key
+        elif place.backend is Backend.DRAM:
+            assert self.performer.frames[place.where] in cell.tokens, key
+        elif not self.performer.session_over and place.where not in self.performer.poisoned:
+            assert self.performer.device[place.where] in cell.tokens, key
