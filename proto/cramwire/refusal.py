@@ -40,12 +40,22 @@ class Refusal:
         return f"{self.reason or self.code.name}: {self.message}"
 
 
+class Refused(grpc.RpcError):
+    """A call that failed on another road than gRPC's."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
 def read_refusal(error: grpc.RpcError) -> Refusal:
-    """What a failed call says.
+    """What a failed call says, whatever road it took.
 
     `grpc_status.rpc_status.from_call` is of no use here: it returns None on plain errors and raises
     where the two status codes differ.
     """
+    if isinstance(error, Refused):
+        return error.refusal
     assert isinstance(error, grpc.Call), error
     code = error.code() or grpc.StatusCode.UNKNOWN
     message = error.details() or ""
@@ -54,10 +64,15 @@ def read_refusal(error: grpc.RpcError) -> Refusal:
     packed = next((value for key, value in trailing if key == _DETAILS_KEY), None)
     if not isinstance(packed, bytes):
         return Refusal(code, message)
+    return refusal_of(code, message, status_pb2.Status.FromString(packed))
+
+
+def refusal_of(code: grpc.StatusCode, message: str, status: status_pb2.Status) -> Refusal:
+    """What the details of a status say."""
     info = error_details_pb2.ErrorInfo()
     refused, poisoned = errors_pb2.WriteRefused(), errors_pb2.PagesPoisoned()
     has_info = has_refused = has_poisoned = False
-    for detail in status_pb2.Status.FromString(packed).details:
+    for detail in status.details:
         has_info |= detail.Unpack(info)
         has_refused |= detail.Unpack(refused)
         has_poisoned |= detail.Unpack(poisoned)
