@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DOMAIN: Final = "cramulator"
 """ErrorInfo.domain of every refusal that is the device's."""
+
+CODES: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+"""gRPC's codes by google.rpc.Code, the number that a Status carries."""
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _PREFIX: Final = "ERROR_REASON_"
@@ -56,11 +59,12 @@ def read_refusal(error: grpc.RpcError) -> Refusal:
     """
     if isinstance(error, Refused):
         return error.refusal
-    assert isinstance(error, grpc.Call), error
-    code = error.code() or grpc.StatusCode.UNKNOWN
-    message = error.details() or ""
+    call: Any = error  # to the checkers no RpcError can be a Call; all that gRPC raises are
+    assert isinstance(call, grpc.Call), error
+    code = call.code() or grpc.StatusCode.UNKNOWN
+    message = call.details() or ""
     # grpc-stubs call this one pair; it is a sequence of them.
-    trailing = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    trailing = cast("Iterable[tuple[str, str | bytes]]", call.trailing_metadata() or ())
     packed = next((value for key, value in trailing if key == _DETAILS_KEY), None)
     if not isinstance(packed, bytes):
         return Refusal(code, message)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
+from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
+from cramwire.refusal import CODES
 from cxldev.errors import DeviceError
 from cxldevd.errors import TABLE, DeviceBusy, status_of
 from cxldevd.log import LOG
@@ -41,20 +43,26 @@ class Guard:
 
     def refuse(self, operation: str, error: Exception, context: grpc.ServicerContext) -> None:
         """End the call with the status that the error has in the table; raises, as gRPC wants it."""
+        status = self.refused(operation, error)
+        if status.details:
+            context.abort_with_status(rpc_status.to_status(status))
+        context.abort(CODES[status.code], status.message)
+
+    def refused(self, operation: str, error: Exception) -> status_pb2.Status:
+        """The status that the error has in the table, counted; what has none is a bug, and logged."""
         if isinstance(error, CallerGone):
-            self.metrics.ended(operation, grpc.StatusCode.CANCELLED)
-            context.abort(grpc.StatusCode.CANCELLED, "the caller is gone")
-        if isinstance(error, DeviceError) and type(error) in TABLE:
-            refusal = rpc_status.to_status(status_of(error, self.config))
+            status = status_pb2.Status(code=code_pb2.CANCELLED, message="the caller is gone")
+        elif isinstance(error, DeviceError) and type(error) in TABLE:
+            status = status_of(error, self.config)
             self.metrics.refused(type(error))
-            self.metrics.ended(operation, refusal.code)
-            context.abort_with_status(refusal)
-        LOG.log(logging.ERROR, "call failed", exc_info=error, extra={"facts": {"operation": operation}})
-        self.metrics.ended(operation, grpc.StatusCode.INTERNAL)
-        context.abort(
-            grpc.StatusCode.INTERNAL,
-            f"{operation} failed inside the service ({type(error).__name__}); its log has the traceback",
-        )
+        else:
+            LOG.log(logging.ERROR, "call failed", exc_info=error, extra={"facts": {"operation": operation}})
+            said = (
+                f"{operation} failed inside the service ({type(error).__name__}); its log has the traceback"
+            )
+            status = status_pb2.Status(code=code_pb2.INTERNAL, message=said)
+        self.metrics.ended(operation, CODES[status.code])
+        return status
 
 
 class UnaryCall(Generic[_Q, _R]):

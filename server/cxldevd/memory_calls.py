@@ -12,13 +12,16 @@ from cxldevd import from_wire
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import grpc
 
-    from cxldev.codec import PageData
-    from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, WriteOutcome
+    from cxldev.codec import Buffer, PageData
+    from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, TrimOutcome, WriteOutcome
     from cxldevd.pools import InFlight, Slots
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
+    from cxldevd.waiting import Caller
 
 
 class MemoryCalls:
@@ -40,56 +43,90 @@ class MemoryCalls:
         # A codec shared by two threads segfaults.
         self._of_thread = threading.local()
 
+    # -- as gRPC calls them ----------------------------------------------------------------------
+
     def write(
         self, request: memory_pb2.WriteRequest, context: grpc.ServicerContext
     ) -> memory_pb2.WriteResponse:
         """Store pages in order."""
         ref, dpas, data = from_wire.session(request), from_wire.addresses(request.dpas), request.data
-        _still_there(context)
-        with self._runtime.device() as (device, now_ns):
-            ticket = device.begin_write(ref, dpas, len(data), now_ns)
-        with self._in_flight.hold(ticket.count):
-            pages = self._codec().compress(data)
-            try:
-                with self._runtime.device() as (device, now_ns):
-                    outcome: WriteOutcome = device.commit_write(
-                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
-                    )
-            except WriteRefused as refusal:
-                self._spend("write", refusal.device_ns, 0, context)
-                raise
-            self._spend("write", outcome.device_ns, outcome.wall_ns, context)
+        outcome = self.store(ref, dpas, len(data), lambda: data, context)
         return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
 
     def read(self, request: memory_pb2.ReadRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        ref, dpas = from_wire.session(request), from_wire.addresses(request.dpas)
-        _still_there(context)
-        with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
-            outcome = self._read(ref, dpas)
-            self._spend("read", outcome.device_ns, outcome.wall_ns, context)
+        outcome = self.load(from_wire.session(request), from_wire.addresses(request.dpas), context)
         return read_reply(outcome.data, outcome.device_ns)
 
     def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
         """Give ranges up."""
-        ref, (starts, lengths) = from_wire.session(request), from_wire.ranges(request.ranges)
-        with self._runtime.device() as (device, now_ns):
-            outcome = device.trim(ref, starts, lengths, now_ns)
-        if self._runtime.config.trim_delay_ns:
-            self._runtime.expect(now_ns + self._runtime.config.trim_delay_ns)
-        self._spend("trim", outcome.device_ns, outcome.wall_ns, context)
+        starts, lengths = from_wire.ranges(request.ranges)
+        outcome = self.give_up(from_wire.session(request), starts, lengths, context)
         return memory_pb2.TrimResponse(trimmed_pages=outcome.trimmed_pages, device_ns=outcome.device_ns)
 
     def flush(
         self, request: memory_pb2.FlushRequest, context: grpc.ServicerContext
     ) -> memory_pb2.FlushResponse:
         """Wait for every TRIM before."""
-        with self._flushes.one():
-            outcome = self._flush(from_wire.session(request), context)
-        self._spend("flush", outcome.device_ns, outcome.wall_ns, context)
+        outcome = self.wait_for_trims(from_wire.session(request), context)
         return memory_pb2.FlushResponse(
             released_media_bytes=outcome.released_media_bytes, device_ns=outcome.device_ns
         )
+
+    # -- as every transport calls them -----------------------------------------------------------
+
+    def store(
+        self,
+        ref: SessionRef,
+        dpas: from_wire.Addresses,
+        data_bytes: int,
+        fetch: Callable[[], Buffer],
+        caller: Caller,
+    ) -> WriteOutcome:
+        """Store pages in order. `fetch` is called once the request is found right; nothing of it is kept."""
+        _still_there(caller)
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
+        with self._in_flight.hold(ticket.count):
+            pages = self._codec().compress(fetch())
+            try:
+                with self._runtime.device() as (device, now_ns):
+                    outcome = device.commit_write(
+                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
+                    )
+            except WriteRefused as refusal:
+                self._spend("write", refusal.device_ns, 0, caller)
+                raise
+            self._spend("write", outcome.device_ns, outcome.wall_ns, caller)
+        return outcome
+
+    def load(self, ref: SessionRef, dpas: from_wire.Addresses, caller: Caller) -> ReadOutcome:
+        """Read pages."""
+        _still_there(caller)
+        with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
+            outcome = self._read(ref, dpas)
+            self._spend("read", outcome.device_ns, outcome.wall_ns, caller)
+        return outcome
+
+    def give_up(
+        self, ref: SessionRef, starts: from_wire.Addresses, lengths: from_wire.Addresses, caller: Caller
+    ) -> TrimOutcome:
+        """TRIM ranges, in bytes."""
+        with self._runtime.device() as (device, now_ns):
+            outcome = device.trim(ref, starts, lengths, now_ns)
+        if self._runtime.config.trim_delay_ns:
+            self._runtime.expect(now_ns + self._runtime.config.trim_delay_ns)
+        self._spend("trim", outcome.device_ns, outcome.wall_ns, caller)
+        return outcome
+
+    def wait_for_trims(self, ref: SessionRef, caller: Caller) -> FlushOutcome:
+        """FLUSH."""
+        with self._flushes.one():
+            outcome = self._flush(ref, caller)
+        self._spend("flush", outcome.device_ns, outcome.wall_ns, caller)
+        return outcome
+
+    # -- inside ----------------------------------------------------------------------------------
 
     def _read(self, ref: SessionRef, dpas: from_wire.Addresses) -> ReadOutcome:
         with self._runtime.device() as (device, now_ns):
@@ -106,18 +143,18 @@ class MemoryCalls:
                 ticket, expanded, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
             )
 
-    def _flush(self, ref: SessionRef, context: grpc.ServicerContext) -> FlushOutcome:
+    def _flush(self, ref: SessionRef, caller: Caller) -> FlushOutcome:
         changed = self._runtime.changed
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_flush(ref, now_ns)
-        ring_when_gone(context, changed)
+        ring_when_gone(caller, changed)
         while True:
             seen = changed.strokes
             with self._runtime.device() as (device, now_ns):
                 outcome = device.flush_done(ticket, now_ns)
             if outcome is not None:
                 return outcome
-            _still_there(context)
+            _still_there(caller)
             self._runtime.refuse_if_draining()
             # A TRIM that is stuck past its time is not asked after in a tight loop.
             changed.wait(seen, ticket.due_ns if ticket.due_ns > now_ns else None)
@@ -129,14 +166,14 @@ class MemoryCalls:
             codec = self._of_thread.codec = PageCodec(self._runtime.config.zstd_level)
         return codec
 
-    def _spend(self, operation: str, device_ns: int, wall_ns: int, context: grpc.ServicerContext) -> None:
+    def _spend(self, operation: str, device_ns: int, wall_ns: int, caller: Caller) -> None:
         """Count device time, and wait as long as the dilation and a latency fault ask for."""
         self._metrics.device_took(operation, device_ns)
-        pause(context, self._runtime.clock, wall_ns + round(device_ns * self._time_dilation))
+        pause(caller, self._runtime.clock, wall_ns + round(device_ns * self._time_dilation))
 
 
-def _still_there(context: grpc.ServicerContext) -> None:
-    if not context.is_active():
+def _still_there(caller: Caller) -> None:
+    if not caller.is_active():
         raise CallerGone
 
 

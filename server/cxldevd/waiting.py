@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol
 
 from cxldevd.wake import Wake
 
 if TYPE_CHECKING:
-    import grpc
+    from collections.abc import Callable
 
     from cxldevd.clock import Clock
+
+
+class Caller(Protocol):
+    """Who waits for an answer, whatever the transport. `grpc.ServicerContext` is one."""
+
+    @abstractmethod
+    def is_active(self) -> bool:
+        """Whether somebody still waits."""
+
+    @abstractmethod
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Ask to be told when the call ends for whatever reason. False: it has ended already."""
 
 
 class CallerGone(Exception):
     """The call was cancelled or its deadline passed: nobody waits for the answer."""
 
 
-def ring_when_gone(context: grpc.ServicerContext, wake: Wake) -> None:
+def ring_when_gone(caller: Caller, wake: Wake) -> None:
     """Ring when the call ends for whatever reason.
 
     Raises:
         CallerGone: it has ended already.
     """
-    if not context.add_callback(wake.ring):
+    if not caller.add_callback(wake.ring):
         raise CallerGone
 
 
-def pause(context: grpc.ServicerContext, clock: Clock, ns: int) -> None:
+def pause(caller: Caller, clock: Clock, ns: int) -> None:
     """Let so much wall time pass before the answer.
 
     Raises:
@@ -35,6 +48,6 @@ def pause(context: grpc.ServicerContext, clock: Clock, ns: int) -> None:
     if ns <= 0:
         return
     wake = Wake(clock)
-    ring_when_gone(context, wake)
+    ring_when_gone(caller, wake)
     if wake.wait(0, clock.now_ns() + ns):
         raise CallerGone
