@@ -55,9 +55,8 @@ class Address:
         )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Not to listen: clients that seek a device which was restarted would connect to this.
             probe.bind(where)
-            # Linux lets two sockets with SO_REUSEADDR bind one port as long as neither listens.
-            probe.listen(1)
 
     def _check_socket_free(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

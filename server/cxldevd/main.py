@@ -20,6 +20,7 @@ from cxldevd.sources import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import FrameType
 
 _WRONG_SETTINGS, _CANNOT_SERVE = 2, 1
@@ -61,8 +62,7 @@ def _serve(settings: Settings) -> None:
     from cxldevd.service import BindError, serve  # noqa: PLC0415 - and so it is imported here
 
     if settings.ready_file is not None:
-        # Nobody shall read the one of an earlier run.
-        settings.ready_file.unlink(missing_ok=True)
+        _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -81,7 +81,7 @@ def _serve(settings: Settings) -> None:
                 f"generation {service.generation}"
             )
             if settings.ready_file is not None:
-                write_ready(
+                _with_ready_file(
                     settings.ready_file,
                     {
                         "pid": os.getpid(),
@@ -94,9 +94,20 @@ def _serve(settings: Settings) -> None:
             told_to_end.wait()
     except BindError as error:
         _fail(str(error), _CANNOT_SERVE)
-    except OSError as error:
-        # The ready file, or memory for the media.
+    except (OSError, MemoryError) as error:
+        # Memory for the media, threads, descriptors: what the system denies a process that starts.
         _fail(f"cannot serve: {error}", _CANNOT_SERVE)
+
+
+def _with_ready_file(path: Path, facts: dict[str, str | int] | None) -> None:
+    """Write the ready file, or, without facts, remove it."""
+    try:
+        if facts is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_ready(path, facts)
+    except OSError as error:
+        _fail(f"--ready-file: {path}: {error.strerror}", _CANNOT_SERVE)
 
 
 def _fail(message: str, code: int) -> NoReturn:

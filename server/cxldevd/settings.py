@@ -45,7 +45,7 @@ class Settings:
     insecure: bool = False
     ready_file: Path | None = None
     workers: int = 4
-    max_watchers: int = 64
+    max_watchers: int = 256
     max_queued_calls: int = 256
     max_in_flight_bytes: int = 64 << 20
     time_dilation: float = 0.0

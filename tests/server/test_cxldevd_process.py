@@ -217,6 +217,21 @@ def test_a_taken_port_is_one_line_and_exit_1(tmp_path: Path) -> None:
     assert not (tmp_path / "op.sock").exists()
 
 
+def test_a_ready_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """One line, after an orderly end: who started it waits for a file that will not come."""
+    ended = run(*ANYWHERE, "--log-level", "error", "--ready-file", str(tmp_path / "none" / "ready.json"))
+    assert ended.returncode == 1
+    assert ended.stderr == f"cxldevd: --ready-file: {tmp_path}/none/ready.json: No such file or directory\n"
+
+
+def test_media_that_the_machine_cannot_map() -> None:
+    """Is one line, too."""
+    ended = run(*ANYWHERE, "--physical", "900000TiB")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("cxldevd: cannot serve: ")
+
+
 def test_a_socket_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     """After kill -9 the next one serves on the same path."""
     socket = f"unix:{tmp_path}/host.sock"
