@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cramagent.messages import Message
     from cramagent.runner import Ending
     from cramagent.sources.changes import Change, Source
+    from cramagent.tiers import TierStore
 
 PAGE = 4096
 MIB = 1 << 20
@@ -151,7 +152,7 @@ class Rig:
         self.node = FakeNode()
         self.zswap = Zswap(self.zswap_bytes)
         self.swap = SwapFile(self.folder, self.swap_bytes)
-        tiers = {Tier.ZSWAP: self.zswap, Tier.SWAPFILE: self.swap}
+        tiers: dict[Tier, TierStore] = {Tier.ZSWAP: self.zswap, Tier.SWAPFILE: self.swap}
         self.performer = Performer(self.dram, self.node, tiers)
         self.truth, self.tally, self.losses = Truth(), Tally(), Losses()
         self.accesses = Accesses(self.host, self.performer, self.dram, self.truth, self.tally)
@@ -209,7 +210,10 @@ class RunningAgent:
     def __init__(self, address: str, source: Source, folder: Path, cleanup: ExitStack, **wanted: Any) -> None:
         policy = PolicySettings(dram_pages=wanted.pop("dram_pages", 64), **wanted.pop("policy", {}))
         region = Region(
-            wanted.pop("host", "host-a"), wanted.pop("node_pages", 1024) * PAGE, lease_ns=10 * NS_PER_S
+            wanted.pop("host", "host-a"),
+            wanted.pop("node_pages", 1024) * PAGE,
+            lease_ns=10 * NS_PER_S,
+            limit_bytes=wanted.pop("limit_bytes", None),
         )
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         client = NodeClient(address, wanted.pop("timeout_ns", 2 * NS_PER_S))

@@ -73,6 +73,10 @@ class Losses:
                 self.runs.append(Loss(space, vpn, 1, cause))
         return added
 
+    def forked(self, parent: int, child: int) -> None:
+        """A child inherits lost pages: they were lost once, before there was a child."""
+        self._lost_now |= {(child, vpn) for space, vpn in self._lost_now if space == parent}
+
     def freed(self, space: int, vpn: int) -> None:
         """The page was given up: if it is lost once more, that counts anew."""
         self._lost_now.discard((space, vpn))

@@ -87,6 +87,7 @@ class Runner:
         self._drawing_since_ns = 0
         self._host_knows = LinkState.UP
         self._was_open = True
+        self._next_say_ns = 0
         self._reason = ""
 
     def run(self) -> Ending:
@@ -128,9 +129,11 @@ class Runner:
         self._take_refused_telemetry()
         self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
         is_open = machine.host.snapshot().open
-        if is_open != self._was_open and self._host_knows is LinkState.UP:
+        if is_open != self._was_open and self._host_knows is LinkState.UP and now_ns >= self._next_say_ns:
+            # A node at its region's limit may open and close many times a second: say it once.
+            self._next_say_ns = now_ns + NS_PER_S
             self._say("the node is open" if is_open else "the node is closed: the device is short of media")
-        self._was_open = is_open
+            self._was_open = is_open
 
     def _step_scan(self, now_ns: int) -> bool:
         """One change of the source; whether there was a scan to go on with."""

@@ -126,6 +126,7 @@ class Workload:
     def _fork(self, parent: int, child: int) -> None:
         self.spaces[child] = self._host.fork(self.spaces[parent])
         self._truth.fork(parent, child)
+        self._losses.forked(parent, child)
         for vpn, _ in self._truth.pages(parent):
             self._index.add((child, vpn))
         for waiting in (self._lost, self._deferred):

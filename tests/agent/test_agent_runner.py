@@ -199,22 +199,23 @@ def test_a_wrong_byte_met_by_a_read_stops_the_run_at_once(bench: Bench, tmp_path
 
 
 def test_a_store_that_kills_begins_anew(bench: Bench, tmp_path: Path) -> None:
-    """`kill`: the space is cleared away and filled again by the next scan, at once."""
-    policy = {"budget_pages": 64, "on_bus_error": OnBusError.KILL}
+    """`kill`, at the region's own limit: the space is cleared away, and filled again by the next scan."""
+    vpns = tuple(range(200))
+    good = Store(0, vpns, b"".join(prose(vpn) for vpn in vpns))
+    bad = Store(0, vpns, b"".join(noise(vpn) for vpn in vpns))
     with running_agent(
         bench.service.address,
-        small(forks=0, incompressible=0.9, zero=0.0),
+        ScriptedSource([good], [bad], [good]),
         tmp_path,
-        policy=policy,
-        write_share=0.5,
+        policy={"budget_pages": 200, "on_bus_error": OnBusError.KILL},
+        limit_bytes=60 * PAGE,
     ) as agent:
-        agent.wait_for(lambda machine: machine.host.snapshot().writable > 10, "writable pages")
-        bench.inject(exhaustion=operator_pb2.ExhaustionFault(share_milli=1000))
-        agent.wait_for(lambda machine: machine.host.counters.bus_error_kills > 0, "a kill")
-        bench.clear()
-        agent.wait_for(lambda machine: machine.tally.killed > 0 and len(machine.truth) > 290, "filled again")
+        agent.wait_for(lambda machine: machine.tally.scans >= 3, "killed, and filled again")
         ending = agent.finish()
+        assert agent.machine.tally.killed == 1
+        assert agent.machine.host.counters.bus_error_kills == 1
         assert agent.machine.tally.mismatched == 0
+        assert ending.verified.compared == 200
         assert exit_code(agent.machine, ending) == 0
 
 

@@ -20,7 +20,7 @@ from cramagent.node_client import (
     device_target,
 )
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeWritten
-from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc, operator_pb2
+from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
 from server_helpers import Bench, bench_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_device_time_is_added_up_by_operation(node: Attached) -> None:
 
 def test_no_more_writes_says_how_many_were_accepted(node: Attached) -> None:
     """Over several requests; the telemetry that came with it is kept for the policy."""
-    accepted = 0
+    accepted, answer = 0, NodeWritten(NodeStatus.OK, 0)
     for first in range(0, 256, 10):
         answer = node.write(first, *(noise(first + index) for index in range(10)))
         accepted += answer.accepted
@@ -164,7 +164,7 @@ def test_nobody_there_is_silent() -> None:
 # -- a device that answers as a test wants -----------------------------------------------------------
 
 
-class Flaky(device_pb2_grpc.DeviceServiceServicer, memory_pb2_grpc.MemoryServiceServicer):
+class Flaky:
     """Each call first does what stands next in `plan`, then answers well."""
 
     def __init__(self, *plan: Callable[[grpc.ServicerContext], object]) -> None:
@@ -172,25 +172,22 @@ class Flaky(device_pb2_grpc.DeviceServiceServicer, memory_pb2_grpc.MemoryService
         self.attaches: list[device_pb2.AttachRequest] = []
         self.writes = 0
 
-    def _next(self, context: grpc.ServicerContext) -> None:
-        if self.plan:
-            self.plan.pop(0)(context)
-
-    def Attach(  # noqa: N802  # the wire's name
-        self, request: device_pb2.AttachRequest, context: grpc.ServicerContext
-    ) -> device_pb2.AttachResponse:
+    def attach(self, packed: bytes, context: grpc.ServicerContext) -> bytes:
         """Remember the request."""
-        self.attaches.append(request)
+        self.attaches.append(device_pb2.AttachRequest.FromString(packed))
         self._next(context)
-        return device_pb2.AttachResponse(session="s", generation="g", lease_ns=NS_PER_S)
+        return device_pb2.AttachResponse(session="s", generation="g", lease_ns=NS_PER_S).SerializeToString()
 
-    def Write(  # noqa: N802  # the wire's name
-        self, request: memory_pb2.WriteRequest, context: grpc.ServicerContext
-    ) -> memory_pb2.WriteResponse:
+    def write(self, packed: bytes, context: grpc.ServicerContext) -> bytes:
         """Count it."""
         self.writes += 1
         self._next(context)
-        return memory_pb2.WriteResponse(accepted_pages=len(request.dpas))
+        pages = len(memory_pb2.WriteRequest.FromString(packed).dpas)
+        return memory_pb2.WriteResponse(accepted_pages=pages).SerializeToString()
+
+    def _next(self, context: grpc.ServicerContext) -> None:
+        if self.plan:
+            self.plan.pop(0)(context)
 
 
 def unavailable(context: grpc.ServicerContext) -> None:
@@ -207,8 +204,12 @@ def too_late(context: grpc.ServicerContext) -> None:
 def served(flaky: Flaky, timeout_ns: int = 5 * NS_PER_S) -> Iterator[NodeClient]:
     """A client of a flaky device."""
     server = grpc.server(ThreadPoolExecutor(2))
-    device_pb2_grpc.add_DeviceServiceServicer_to_server(flaky, server)
-    memory_pb2_grpc.add_MemoryServiceServicer_to_server(flaky, server)
+    for name, method, call in (
+        ("cramwire.v1.DeviceService", "Attach", flaky.attach),
+        ("cramwire.v1.MemoryService", "Write", flaky.write),
+    ):
+        handler = grpc.unary_unary_rpc_method_handler(call)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {method: handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     client = NodeClient(f"127.0.0.1:{port}", timeout_ns)

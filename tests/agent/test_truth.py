@@ -15,7 +15,7 @@ def test_a_page_matches_what_was_stored_last() -> None:
     wrong[4095] ^= 1
     assert truth.matches(0, 7, noise(2))
     assert not truth.matches(0, 7, noise(1))
-    assert not truth.matches(0, 7, wrong)
+    assert not truth.matches(0, 7, bytes(wrong))
 
 
 def test_a_page_that_nobody_stored_is_zeros() -> None:

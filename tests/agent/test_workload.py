@@ -160,6 +160,24 @@ def test_a_lost_session_loses_device_pages_only(rig: Rig) -> None:
     assert sum(loss.pages for loss in rig.losses.runs) == len(lost)
 
 
+def test_a_child_inherits_lost_pages_and_loses_none_of_its_own(rig: Rig) -> None:
+    """They were lost once, before it was born; it is given them back as its parent is."""
+    fill(rig, 200)
+    count = len(on_node(rig))
+    rig.host.node_lost()
+    rig.losses.find(rig.host, rig.workload.spaces, "reset")
+    rig.workload.apply(Fork(0, 1))
+    rig.source.now.update({(1, vpn): prose(vpn) for vpn in range(200)})
+    for _ in range(4):
+        rig.workload.draw(256)
+    while rig.workload.restore(answering=True):
+        pass
+    assert rig.host.counters.pages_lost == sum(loss.pages for loss in rig.losses.runs) == count
+    assert rig.tally.restored == 2 * count
+    assert rig.verifier.verify().compared == 400
+    assert rig.tally.mismatched == 0
+
+
 def test_a_page_that_the_source_no_longer_has_stays_lost(rig: Rig) -> None:
     """Counted, and not asked for again."""
     fill(rig, 200)
