@@ -156,6 +156,7 @@ class Service(_Handler):
         """Serve a method; on a pool of its own, calls beyond `max_queued` are told DEVICE_BUSY."""
         path = f"/{self.name}/{method}"
         operation = behaviour.__name__
+        self._guard.metrics.knows(operation)
         call = UnaryCall(operation, behaviour, self._guard, pool or self._control)
         self._methods[path] = grpc.unary_unary_rpc_method_handler(call, parse, serialize)
         if pool is not None:
@@ -172,7 +173,9 @@ class Service(_Handler):
         pool: CountedPool,
     ) -> None:
         """Serve a method that answers with a stream."""
-        call = StreamCall(behaviour.__name__, behaviour, self._guard, pool)
+        operation = behaviour.__name__
+        self._guard.metrics.knows(operation, stream=True)
+        call = StreamCall(operation, behaviour, self._guard, pool)
         self._methods[f"/{self.name}/{method}"] = grpc.unary_stream_rpc_method_handler(call, parse, serialize)
 
     def service(

@@ -59,8 +59,11 @@ def _run(**given: Any) -> None:
 def _serve(settings: Settings) -> None:
     # Before grpc is imported: it allocates with what it finds.
     tune_malloc()
+    from prometheus_client import disable_created_metrics  # noqa: PLC0415 - grpc comes with what follows
+
     from cxldevd.service import BindError, serve  # noqa: PLC0415 - and so it is imported here
 
+    disable_created_metrics()  # a process' start time says the same
     if settings.ready_file is not None:
         _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()

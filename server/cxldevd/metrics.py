@@ -12,6 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from cxldev.faults import LAYER_ORDER
 from cxldevd.errors import TABLE
 
 if TYPE_CHECKING:
@@ -250,8 +251,8 @@ def _media(status: Status) -> Iterator[Metric]:
     )
     faults = GaugeMetricFamily("cxldev_faults_armed", "Faults that are armed, by kind.", labels=["kind"])
     armed = [fault.fault.kind for fault in status.faults]
-    for kind in sorted(set(armed)):
-        faults.add_metric([kind], armed.count(kind))
+    for layer in LAYER_ORDER:
+        faults.add_metric([layer.kind], armed.count(layer.kind))
     yield faults
 
 

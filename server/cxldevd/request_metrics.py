@@ -57,6 +57,15 @@ class RequestMetrics:
         )
         self._device = {operation: device.labels(operation) for operation in DATA_OPERATIONS}
 
+    def knows(self, operation: str, *, stream: bool = False) -> None:
+        """Export this operation from the start, at 0: a series that appears late has no rate at first."""
+        with self._lock:
+            (self._streams if stream else self._running)[operation] = 0
+            if not stream:
+                self._ended[operation, "OK"] = 0
+        if not stream:
+            self._wall.labels(operation)
+
     @contextmanager
     def running(self, operation: str, *, stream: bool = False) -> Iterator[None]:
         """A call that runs while this is entered."""
@@ -110,4 +119,4 @@ class RequestMetrics:
     def running_now(self) -> dict[str, int]:
         """Calls that run, by operation."""
         with self._lock:
-            return dict(self._running + self._streams)
+            return {**self._running, **self._streams}

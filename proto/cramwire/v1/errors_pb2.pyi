@@ -154,7 +154,11 @@ Global___WriteRefused: _TypeAlias = WriteRefused  # noqa: Y015
 
 @_typing.final
 class PagesPoisoned(_message.Message):
-    """Detail of POISONED. Pages of the request that are not named here are readable."""
+    """Detail of POISONED: the first 512 poisoned pages of the request (gRPC bounds the size of
+    trailing metadata). ErrorInfo.metadata tells how many there are in all (poisoned_pages) and
+    how many are named (named_pages). Read again without the named ones: the answer is their
+    bytes, or the next names.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
