@@ -182,16 +182,9 @@ class Arena:
     def copy_to(self, other: Arena, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Copy pages to a new arena: their places there. Open reads go on reading here."""
         moved = other.take(sizes)
-        steps = (sizes + (STEP - 1)) // STEP
-        rows_here = np.frombuffer(self.memory, f"V{STEP}", count=self.size // STEP)
-        rows_there = np.frombuffer(other.memory, f"V{STEP}", count=other.size // STEP)
-        order, groups = _groups(steps)
-        for step, start, end in groups:
-            chosen = order[start:end]
-            offsets = np.arange(step)
-            source = (places[chosen] // STEP)[:, np.newaxis] + offsets
-            target = (moved[chosen] // STEP)[:, np.newaxis] + offsets
-            rows_there[target] = rows_here[source]
+        here, there = self.memory, other.memory
+        for place, target, size in zip(places.tolist(), moved.tolist(), sizes.tolist(), strict=True):
+            there[target : target + size] = here[place : place + size]
         return moved
 
     def idle_places(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

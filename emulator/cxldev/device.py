@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cxldev import audit, report
 from cxldev.checks import page_numbers, page_ranges
 from cxldev.config import PAGE_BYTES, DeviceConfig
@@ -41,6 +39,7 @@ from cxldev.telemetry import Counters
 from cxldev.write_path import store_pages
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from cxldev.codec import Buffer, CompressedPages, ExpandedPages, PageCodec
@@ -222,7 +221,7 @@ class Device:
         """
         region, power = self._region(ref, now_ns), self._power
         ranges = page_ranges(starts, lengths, region.pages, self.config.max_ranges_per_trim)
-        pages = np.concatenate([region.table.stored_in(start, end) for start, end in ranges])
+        pages = region.table.stored_among(ranges)
         trimmed = len(pages)
         if trimmed:
             due_ns = power.now_ns + self.config.trim_delay_ns

@@ -25,6 +25,8 @@ MOST_SECTORS: Final = 64
 """Sectors of a page where a sector is as small as can be (64 bytes)."""
 KINDS: Final = len(PageKind)
 _CENSUS: Final = KINDS * (MOST_SECTORS + 1)
+_FEW: Final = 1024
+"""Pages of a TRIM up to which they are listed one by one."""
 _CHUNK: Final = 1 << 16
 """Pages that a resize looks at together: chunks that hold nothing are not copied."""
 
@@ -103,6 +105,15 @@ class PageTable:
     def stored_in(self, start: int, end: int) -> NDArray[np.int64]:
         """Numbers of the pages in start..end-1 that are not empty."""
         return np.flatnonzero(self.kind[start:end]) + start
+
+    def stored_among(self, ranges: list[tuple[int, int]]) -> NDArray[np.int64]:
+        """The same for several ranges in ascending order."""
+        if sum(end - start for start, end in ranges) > _FEW:
+            return np.concatenate([self.stored_in(start, end) for start, end in ranges])
+        # Many short ranges: numpy's fixed cost once, not for each.
+        pages = np.array([page for start, end in ranges for page in range(start, end)], np.int64)
+        stored: NDArray[np.int64] = pages[self.kind[pages] != EMPTY]
+        return stored
 
     def in_arena(self) -> NDArray[np.int64]:
         """Numbers of the pages whose bytes the arena holds."""
