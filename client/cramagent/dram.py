@@ -7,6 +7,7 @@ pass on their way between a workload and a device page.
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -63,9 +64,10 @@ class Dram:
         self.frame(target)[:] = self.frame(source)
 
     def close(self) -> None:
-        """Give the memory back. No view of a frame may be held."""
+        """Give the memory back; where a view of a frame is still held (by a traceback), with that one."""
         self._view.release()
-        self._mapping.close()
+        with suppress(BufferError):
+            self._mapping.close()
 
 
 def _contiguous(frames: Sequence[int]) -> bool:

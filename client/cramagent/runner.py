@@ -117,8 +117,7 @@ class Runner:
         if busy or now >= self._next_background_ns:
             self._background(now)
         if now >= self._next_publish_ns:
-            self._next_publish_ns = now + _PUBLISH_NS
-            self._publish(machine)
+            self._show(now)
         self._check_limits(now, began_ns)
         if not busy and not self._reason:
             self._hear(block_ns=min(_LONGEST_SLEEP_NS, max(0, self._next_background_ns - now)))
@@ -128,7 +127,12 @@ class Runner:
         machine.performer.drive(machine.host.background(now_ns))
         self._take_refused_telemetry()
         self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
-        is_open = machine.host.snapshot().open
+
+    def _show(self, now_ns: int) -> None:
+        """Publish a picture, and say if the node opened or closed: a snapshot is too dear for every turn."""
+        self._next_publish_ns = now_ns + _PUBLISH_NS
+        self._publish(self._machine)
+        is_open = self._machine.host.snapshot().open
         if is_open != self._was_open and self._host_knows is LinkState.UP and now_ns >= self._next_say_ns:
             # A node at its region's limit may open and close many times a second: say it once.
             self._next_say_ns = now_ns + NS_PER_S
@@ -220,8 +224,11 @@ class Runner:
                     machine.tally.events += 1
                     lags.append(event_wall_ns)
             case PoisonTold(_, dpas):
+                known = machine.host.counters.pages_lost_poison
                 machine.host.poison_found(dpas)
-                machine.losses.find(machine.host, machine.workload.spaces, POISON)
+                if machine.host.counters.pages_lost_poison != known:
+                    # Not what our own reads have met before the event came: mappers that nobody asked.
+                    machine.losses.find(machine.host, machine.workload.spaces, POISON)
             case EventsMissed(_, count):
                 machine.tally.events_missed += count
                 self._ask_telemetry()

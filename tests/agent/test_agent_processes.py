@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cramlab.processes import AgentProcess, DeviceProcess
+from cramlab.processes import AgentProcess, DeviceProcess, ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,17 +31,18 @@ def metric(agent: AgentProcess, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Poll until the condition holds.
+def until(agent: AgentProcess, condition: Callable[[], bool], what: str) -> None:
+    """Wait until the condition holds, looking every 20 ms.
 
     Raises:
-        AssertionError: it does not, in time.
+        AssertionError: the agent ended first, or the deadline passed.
     """
     end = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < end, f"not within {DEADLINE_S:g} s: {what}"
-        # Only other processes can make it come true: leave them the processor.
-        os.sched_yield()
+        assert time.monotonic() < end, f"not within {DEADLINE_S:g} s: {what}{agent.log_tail()}"
+        with contextlib.suppress(ProcessError):
+            code = agent.wait(0.02)
+            raise AssertionError(f"it ended with {code} before: {what}{agent.log_tail()}")
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def device(tmp_path: Path) -> Iterator[DeviceProcess]:
 def test_a_signal_ends_a_run_in_order(device: DeviceProcess, tmp_path: Path, number: signal.Signals) -> None:
     """Everything is verified, the region is given back, the report is written; exit status 0."""
     with AgentProcess(tmp_path, device.address, "synthetic", args=SYNTHETIC) as agent:
-        until(lambda: metric(agent, "cram_accesses_total") > 4000, "accesses")
+        until(agent, lambda: metric(agent, "cram_accesses_total") > 4000, "accesses")
         agent.signal(number)
         assert agent.wait(DEADLINE_S) == 0
     report = agent.report()
@@ -64,6 +65,21 @@ def test_a_signal_ends_a_run_in_order(device: DeviceProcess, tmp_path: Path, num
     assert report["pages_verified_at_end"] >= 2000
     assert report["demotions"] > 0
     assert report["detached"] is True
+
+
+def test_a_second_signal_ends_a_run_at_once(device: DeviceProcess, tmp_path: Path) -> None:
+    """While the first one waits for a device that is away: nothing is verified, and there is no report."""
+    options = (*SYNTHETIC, "--device-timeout", "4s")
+    with AgentProcess(tmp_path, device.address, "synthetic", args=options) as agent:
+        until(agent, lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
+        device.kill()
+        until(agent, lambda: metric(agent, "cram_node_online") == 0, "the agent to notice")
+        agent.signal(signal.SIGTERM)
+        until(agent, lambda: "verifying" in agent.log_text(), "the end to begin")
+        agent.signal(signal.SIGTERM)
+        assert agent.wait(DEADLINE_S) == 130
+    assert "nothing was verified" in agent.log_text()
+    assert not agent.report_path.exists()
 
 
 def test_a_process_is_shadowed_until_it_ends(
@@ -76,12 +92,12 @@ def test_a_process_is_shadowed_until_it_ends(
         victim.stdout.readline()
         options = ("--dram", "20%", "--interval", "100ms", "--rate", "5000")
         with AgentProcess(tmp_path, device.address, f"pid:{victim.pid}", args=options) as agent:
-            until(lambda: metric(agent, "cram_node_accesses_total") > 500, "reads from the device")
+            until(agent, lambda: metric(agent, "cram_node_accesses_total") > 500, "reads from the device")
             victim.stdin.write("store 3\n")
             victim.stdin.flush()
             victim.stdout.readline()
             scans = metric(agent, "cram_source_scans_total")
-            until(lambda: metric(agent, "cram_source_scans_total") > scans + 1, "another scan")
+            until(agent, lambda: metric(agent, "cram_source_scans_total") > scans + 1, "another scan")
             victim.kill()
             assert agent.wait(DEADLINE_S) == 0
     report = agent.report()
@@ -94,16 +110,18 @@ def test_a_process_is_shadowed_until_it_ends(
 def test_power_cut_of_the_device(device: DeviceProcess, tmp_path: Path) -> None:
     """Kill -9 and a restart: the losses are reported page by page, the rest is right, the run goes on."""
     with AgentProcess(tmp_path, device.address, "synthetic", args=SYNTHETIC) as agent:
-        until(lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
-        until(lambda: metric(agent, "cram_accesses_total") > 2000, "accesses")
+        until(agent, lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
+        until(agent, lambda: metric(agent, "cram_accesses_total") > 2000, "accesses")
         device.kill()
-        until(lambda: metric(agent, "cram_node_online") == 0, "the agent to notice")
+        until(agent, lambda: metric(agent, "cram_node_online") == 0, "the agent to notice")
         before = metric(agent, "cram_verified_pages_total")
-        until(lambda: metric(agent, "cram_verified_pages_total") > before + 200, "DRAM and swap to go on")
+        until(
+            agent, lambda: metric(agent, "cram_verified_pages_total") > before + 200, "DRAM and swap to go on"
+        )
         device.restart()
-        until(lambda: metric(agent, "cram_reattaches_total") == 1, "a new session")
+        until(agent, lambda: metric(agent, "cram_reattaches_total") == 1, "a new session")
         demotions = metric(agent, "cram_demotions_total")
-        until(lambda: metric(agent, "cram_demotions_total") > demotions, "demotions to the new device")
+        until(agent, lambda: metric(agent, "cram_demotions_total") > demotions, "demotions to the new device")
         assert agent.terminate() == 0
     report = agent.report()
     assert report["pages_mismatched"] == 0
@@ -118,9 +136,9 @@ def test_a_device_that_stays_away(device: DeviceProcess, tmp_path: Path) -> None
     """The end waits for a while; what could be read was right, what could not is told; exit status 1."""
     options = (*SYNTHETIC, "--device-timeout", "300ms")
     with AgentProcess(tmp_path, device.address, "synthetic", args=options) as agent:
-        until(lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
+        until(agent, lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
         device.kill()
-        until(lambda: metric(agent, "cram_node_online") == 0, "the agent to notice")
+        until(agent, lambda: metric(agent, "cram_node_online") == 0, "the agent to notice")
         assert agent.terminate() == 1
     report = agent.report()
     assert report["pages_mismatched"] == 0
@@ -134,7 +152,7 @@ def test_a_killed_agent_can_be_followed_by_another(device: DeviceProcess, tmp_pa
     folder.mkdir()
     options = (*SYNTHETIC, "--swap-dir", str(folder))
     with AgentProcess(tmp_path, device.address, "synthetic", args=options) as agent:
-        until(lambda: metric(agent, "cram_demotions_total") > 100, "demotions")
+        until(agent, lambda: metric(agent, "cram_demotions_total") > 100, "demotions")
         agent.kill()
     assert list(folder.iterdir()) == []
     more = (*options, "--take-over", "--accesses", "500", "--rate", "0")

@@ -50,6 +50,14 @@ def test_scratch_lies_behind_the_policys_frames(dram: Dram) -> None:
     assert list(dram.scratch) == [16, 17, 18, 19]
 
 
+def test_a_view_that_is_still_held_does_not_stand_in_the_way() -> None:
+    """As a traceback's frame holds one, where a run ends in the middle of a copy."""
+    made = Dram(4, scratch_pages=1)
+    held = made.frame(1)
+    made.close()
+    assert held == bytes(PAGE)
+
+
 def test_an_empty_batch_is_empty(dram: Dram) -> None:
     """No frame, no byte."""
     assert dram.gather([]) == b""

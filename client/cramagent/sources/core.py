@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,7 @@ class CoreSource:
         self._waiting = True
 
     def close(self) -> None:
-        """Unmap the file."""
+        """Unmap the file; where a page of it is still held (by a traceback), with that one."""
         self._view.release()
-        self._file.close()
+        with suppress(BufferError):
+            self._file.close()
