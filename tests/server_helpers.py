@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
@@ -26,6 +27,7 @@ from cxldevd.addresses import Address
 from cxldevd.clock import ManualClock
 from cxldevd.service import Cxldevd, serve
 from cxldevd.settings import Settings
+from lane_helpers import LaneStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +43,19 @@ PATIENT: Sequence[tuple[str, Any]] = [
 ]
 DEADLINE_S = 30.0
 """No answer takes this long; a test that hangs fails here and says where."""
+
+
+_transport = ["grpc"]
+
+
+@contextmanager
+def transport(name: str) -> Iterator[None]:
+    """While this is entered, new benches have MemoryService over this transport: grpc or lane."""
+    _transport.append(name)
+    try:
+        yield
+    finally:
+        _transport.pop()
 
 
 def noise(pages: int, seed: int = 0) -> bytes:
@@ -136,6 +151,9 @@ class Bench:
         self.operator_channel = self.channel(service.operator_address)
         self.device = device_pb2_grpc.DeviceServiceStub(self.host_channel)
         self.memory = memory_pb2_grpc.MemoryServiceStub(self.host_channel)
+        if _transport[-1] == "lane":
+            lanes = cleanup.enter_context(LaneStub(self.host_channel, service.address))
+            self.memory = cast("memory_pb2_grpc.MemoryServiceStub", lanes)
         self.faults = operator_pb2_grpc.FaultServiceStub(self.operator_channel)
         self.oracle = operator_pb2_grpc.OracleServiceStub(self.operator_channel)
 
@@ -187,8 +205,16 @@ def bench_of(
     config = DeviceConfig(physical_capacity_bytes=physical, **device)
     wanted = {"listen": ANY_PORT, "operator": ANY_PORT, "metrics": None, "drain_grace_ns": 5 * SECOND}
     clock = ManualClock(now_ns=SECOND)
+    with ExitStack() as folders:
+        if _transport[-1] == "lane":
+            folder = folders.enter_context(TemporaryDirectory(prefix="cxldevd-"))
+            wanted["listen"] = Address("", 0, f"{folder}/hosts")
+        yield from _bench_of(Settings(device=config, **{**wanted, **(settings or {})}), clock)
+
+
+def _bench_of(settings: Settings, clock: ManualClock) -> Iterator[Bench]:
     with (
-        serve(Settings(device=config, **{**wanted, **(settings or {})}), clock) as service,
+        serve(settings, clock) as service,
         ExitStack() as end,
     ):
         yield Bench(service, clock, end)

@@ -13,6 +13,7 @@ import click
 from cramagent.options import AmountType, SizeType, TimeType, choice, option, read_config
 from cramagent.patterns import PatternError
 from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
+from cramagent.roads import TRANSPORTS
 from cramagent.session import RunFailed, run_agent
 from cramagent.sources import SourceError
 
@@ -62,6 +63,12 @@ def cli() -> None:
 @option("--lease", "How long the device keeps the region without a renewal.", type=TimeType())
 @option("--take-over", "End a session that this host's name still holds.", is_flag=True)
 @option("--device-timeout", "How long a device that does not answer is asked.", type=TimeType(), default="3s")
+@option(
+    "--transport",
+    "How pages travel. auto: shared memory where the device is on a unix socket of this machine.",
+    type=click.Choice(TRANSPORTS),
+    default="auto",
+)
 @option("--mapping", "What demotion leaves in the page tables.", type=choice(Mapping), default="fault")
 @option("--budget", "Device pages mapped writable at one time.", type=click.IntRange(0), default=0)
 @option("--admission", "When demotion stops.", type=choice(Admission), default="optimistic")

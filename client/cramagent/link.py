@@ -164,6 +164,7 @@ class NodeLink:
             zratio_milli=telemetry.zratio_milli,
             stored_pages=region.stored_pages,
             region_free_bytes=max(0, region.limit_media_bytes - region.media_used_bytes),
+            region_limit_bytes=region.limit_media_bytes,
             logical_bytes=region.logical_bytes,
         )
 
@@ -180,7 +181,9 @@ class NodeLink:
             self.refused_writes[answer.status] += 1
         return answer
 
-    def read(self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]) -> NodeLoaded:
+    def read(
+        self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
+    ) -> NodeLoaded:
         """Read pages from the device."""
         session = self._session
         if session is None or self.state is not LinkState.UP:

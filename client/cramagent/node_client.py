@@ -17,18 +17,19 @@ import grpc
 
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
+from cramagent.roads import GrpcRoad, LaneRoad, LaneUnavailable, lane_of
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import (
     device_pb2,
     device_pb2_grpc,
-    memory_pb2,
-    memory_pb2_grpc,
     types_pb2,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from cramagent.roads import Road, Transport
 
 T = TypeVar("T")
 
@@ -96,11 +97,14 @@ def device_target(address: str) -> str:
 class NodeClient:
     """A channel to one device. The calls may be made from several threads; the session is given with each."""
 
-    def __init__(self, address: str, timeout_ns: int) -> None:
+    def __init__(self, address: str, timeout_ns: int, transport: Transport = "auto") -> None:
+        self._address = address
+        self._transport = transport
         self._timeout_s = timeout_ns / 1e9
         self.channel: Final = grpc.insecure_channel(device_target(address), options=CHANNEL_OPTIONS)
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
-        self._memory = memory_pb2_grpc.MemoryServiceStub(self.channel)
+        self._grpc = GrpcRoad(self.channel)
+        self._lane: LaneRoad | None = None
         self._closed = Event()
         self._pages_per_request = self._ranges_per_trim = 1
         self.device_ns: Final[dict[str, int]] = {"write": 0, "read": 0, "trim": 0, "flush": 0}
@@ -113,7 +117,13 @@ class NodeClient:
     def close(self) -> None:
         """End waiting and close the channel."""
         self._closed.set()
+        self._leave_lane()
         self.channel.close()
+
+    @property
+    def transport(self) -> str:
+        """How pages travel now: `lane` or `grpc`."""
+        return "lane" if self._lane is not None and self._lane.open else "grpc"
 
     # -- control ----------------------------------------------------------------------------------
 
@@ -156,7 +166,9 @@ class NodeClient:
                 raise
 
         said = self._control(attach, wait_s=wait_s)
-        return Session(said.session, said.generation, said.lease_ns), said.telemetry
+        session = Session(said.session, said.generation, said.lease_ns)
+        self._take_lane(session)
+        return session, said.telemetry
 
     def renew(self, session: Session, *, timeout_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
@@ -186,7 +198,9 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.DetachRequest(session=session.session, generation=session.generation)
-        return self._control(partial(self._device.Detach, request)).released_media_bytes
+        released = self._control(partial(self._device.Detach, request)).released_media_bytes
+        self._leave_lane()
+        return released
 
     def watch(
         self, session: Session, after_sequence: int | None
@@ -205,13 +219,8 @@ class NodeClient:
         accepted = 0
         for start, end in self._batches(len(dpas), self._pages_per_request):
             whole = end - start == len(dpas)
-            request = memory_pb2.WriteRequest(
-                session=session.session,
-                generation=session.generation,
-                dpas=dpas[start:end],
-                data=data if whole else data[start * PAGE_BYTES : end * PAGE_BYTES],
-            )
-            said = self._ask(partial(self._memory.Write, request))
+            part = data if whole else data[start * PAGE_BYTES : end * PAGE_BYTES]
+            said = self._ask(partial(self._road.write, session, dpas[start:end], part))
             if isinstance(said, Refusal):
                 if said.write_refused is not None:
                     accepted += said.write_refused.accepted_pages
@@ -223,7 +232,7 @@ class NodeClient:
         return NodeWritten(NodeStatus.OK, accepted)
 
     def read(
-        self, session: Session, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]
+        self, session: Session, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
     ) -> NodeLoaded:
         """Read pages; `take` gets the positions in `dpas` that were read, and their bytes.
 
@@ -233,15 +242,10 @@ class NodeClient:
         for start, end in self._batches(len(dpas), self._pages_per_request):
             positions = list(range(start, end))
             while positions:
-                request = memory_pb2.ReadRequest(
-                    session=session.session,
-                    generation=session.generation,
-                    dpas=[dpas[position] for position in positions],
-                )
-                said = self._ask(partial(self._memory.Read, request))
+                asked = [dpas[position] for position in positions]
+                said = self._ask(partial(self._road.read, session, asked, partial(take, positions)))
                 if not isinstance(said, Refusal):
-                    self.device_ns["read"] += said.device_ns
-                    take(positions, said.data)
+                    self.device_ns["read"] += said
                     break
                 bad = set(said.pages_poisoned.dpas) if said.pages_poisoned is not None else set()
                 lost = [position for position in positions if dpas[position] in bad]
@@ -256,14 +260,7 @@ class NodeClient:
     def trim(self, session: Session, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
         """TRIM ranges of (start, length) bytes."""
         for start, end in self._batches(len(ranges), self._ranges_per_trim):
-            request = memory_pb2.TrimRequest(
-                session=session.session,
-                generation=session.generation,
-                ranges=[
-                    types_pb2.DpaRange(start=first, length=length) for first, length in ranges[start:end]
-                ],
-            )
-            said = self._ask(partial(self._memory.Trim, request))
+            said = self._ask(partial(self._road.trim, session, ranges[start:end]))
             if isinstance(said, Refusal):
                 return NodeTrimmed(node_status(said))
             self.device_ns["trim"] += said.device_ns
@@ -271,12 +268,44 @@ class NodeClient:
 
     def flush(self, session: Session) -> NodeStatus:
         """Wait until every TRIM of ours has released its media."""
-        request = memory_pb2.FlushRequest(session=session.session, generation=session.generation)
-        said = self._ask(partial(self._memory.Flush, request))
+        said = self._ask(partial(self._road.flush, session))
         if isinstance(said, Refusal):
             return node_status(said)
         self.device_ns["flush"] += said.device_ns
         return NodeStatus.OK
+
+    # -- roads ------------------------------------------------------------------------------------
+
+    @property
+    def _road(self) -> Road:
+        return self._lane or self._grpc
+
+    def _take_lane(self, session: Session) -> None:
+        """Open a lane for a new session, where there are lanes.
+
+        Raises:
+            NodeRefused: there is none, and no other transport is wanted.
+        """
+        self._leave_lane()
+        if self._transport == "grpc":
+            return
+        try:
+            lane = lane_of(self.channel, self._address, session, self._timeout_s)
+        except grpc.RpcError as error:
+            refusal = read_refusal(error)
+        except LaneUnavailable as error:
+            refusal = Refusal(grpc.StatusCode.UNIMPLEMENTED, str(error))
+        else:
+            self._lane = LaneRoad(lane, session, self._grpc)
+            return
+        if self._transport == "lane":
+            self.detach(session)
+            raise NodeRefused(refusal)
+
+    def _leave_lane(self) -> None:
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None
 
     # -- asking -----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cramagent.machine import Plan
     from cramagent.options import Amount
+    from cramagent.roads import Transport
     from cramagent.sources import Source
 
 
@@ -38,6 +39,7 @@ class Options(TypedDict):
     lease: int | None
     take_over: bool
     device_timeout: int
+    transport: Transport
     mapping: str
     budget: int
     admission: str

@@ -44,7 +44,9 @@ class NodePort(Protocol):
         """Store page i of `data` at `dpas[i]`."""
         ...
 
-    def read(self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]) -> NodeLoaded:
+    def read(
+        self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
+    ) -> NodeLoaded:
         """Read pages; `take` gets positions in `dpas` and the bytes of these pages."""
         ...
 
@@ -125,7 +127,7 @@ class Performer:
         )
 
     def _load_distinct(self, dpas: Sequence[int], frames: Sequence[int]) -> NodeLoaded:
-        def take(positions: Sequence[int], data: bytes) -> None:
+        def take(positions: Sequence[int], data: bytes | memoryview) -> None:
             if len(positions) == len(frames):
                 self._dram.scatter(frames, data)
             else:

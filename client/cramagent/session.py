@@ -86,7 +86,8 @@ def run_agent(host: str, options: Options) -> int:
         stack.enter_context(_signals(inbox))
         attach(machine, options)
         collector.publish(machine)
-        say(f"{host} attached to {options['device']}, generation {link.generation}; metrics at {served}")
+        at = f"{options['device']} by {client.transport}"
+        say(f"{host} attached to {at}, generation {link.generation}; metrics at {served}")
         if options["ready_file"] is not None:
             session = link.session
             facts: dict[str, str | int] = {
@@ -120,7 +121,7 @@ def open_client(options: Options) -> NodeClient:
         device_target(options["device"])
     except ValueError as error:
         raise SettingError(f"--device: {error}") from error
-    return NodeClient(options["device"], options["device_timeout"])
+    return NodeClient(options["device"], options["device_timeout"], options["transport"])
 
 
 def attach(machine: Machine, options: Options) -> None:

@@ -22,6 +22,7 @@ little-endian.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -217,10 +218,11 @@ class Segment:
         return bytes(self._details[slot][:size])
 
     def close(self) -> None:
-        """Unmap. Nobody may hold a view."""
-        for view in self._views:
-            view.release()
-        self._memory.close()
+        """Unmap. Who still holds a view (the traceback of a bug does) keeps the memory until it is let go."""
+        with contextlib.suppress(BufferError):
+            for view in self._views:
+                view.release()
+            self._memory.close()
 
 
 def _whole_pages(size: int) -> int:

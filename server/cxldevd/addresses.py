@@ -10,6 +10,10 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+MOST_PATH_BYTES: Final = 107
+"""Of a unix socket: sun_path of sockaddr_un holds 108 bytes, the last of them zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,8 @@ def parse_address(text: str) -> Address:
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
-        # sun_path of sockaddr_un holds 108 bytes, the last of them zero.
-        if not path or len(os.fsencode(path)) > 107:
-            raise ValueError(f"{text!r}: a unix socket's path has 1 to 107 bytes")
+        if not path or len(os.fsencode(path)) > MOST_PATH_BYTES:
+            raise ValueError(f"{text!r}: a unix socket's path has 1 to {MOST_PATH_BYTES} bytes")
         return Address("", 0, path)
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host

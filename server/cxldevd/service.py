@@ -13,6 +13,9 @@ from cxldevd.clock import Clock, SystemClock
 from cxldevd.device_calls import DeviceCalls
 from cxldevd.event_lines import EventLines
 from cxldevd.ids import Ids
+from cxldevd.lanes.calls import LaneCalls, lane_service
+from cxldevd.lanes.commands import LaneCommands
+from cxldevd.lanes.door import Door
 from cxldevd.listener import BindError, Listener
 from cxldevd.log import log_event
 from cxldevd.memory_calls import MemoryCalls
@@ -78,6 +81,13 @@ class Cxldevd:
             ),
             memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
         ]
+        self.door: Door | None = None
+        if settings.lanes:
+            commands = LaneCommands(self.runtime, memory_calls, guard)
+            self.door = Door(self.runtime, commands, settings.listen, settings.max_lanes)
+            host_services.append(
+                lane_service(service("cramwire.v1.LaneService", control), LaneCalls(self.door))
+            )
         operator_services = [
             fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime)),
             oracle_service(
@@ -118,6 +128,10 @@ class Cxldevd:
         cleanup.callback(self.runtime.stop)
         self._event_lines.start()
         cleanup.callback(self._event_lines.stop)
+        if self.door is not None:
+            cleanup.callback(self.door.stop)
+            self.door.bind()
+            self.door.start()
         for listener in self._listeners:
             listener.start()
 
@@ -129,6 +143,8 @@ class Cxldevd:
         self.runtime.drain()
         for listener in self._listeners:
             listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)
+        if self.door is not None:
+            self.door.stop()
         self._event_lines.stop()
         log_event("stopped", generation=self.generation)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cramwire.lane import SOCKET_SUFFIX
 from cramwire.transport import MESSAGE_BYTES
 from cxldev.config import PAGE_BYTES, DeviceConfig
 from cxldevd import kinds
-from cxldevd.addresses import Address
+from cxldevd.addresses import MOST_PATH_BYTES, Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +45,8 @@ class Settings:
     operator: Address = _OPERATOR
     metrics: Address | None = _METRICS
     insecure: bool = False
+    lane: str = "auto"
+    max_lanes: int = 64
     ready_file: Path | None = None
     workers: int = 4
     max_watchers: int = 256
@@ -61,12 +65,22 @@ class Settings:
                     f"{address} can be reached from other machines, and nothing is encrypted or "
                     "checked: use a loopback address or unix:PATH, or allow it with --insecure"
                 )
+        if self.lanes and len(os.fsencode(self.listen.path + SOCKET_SUFFIX)) > MOST_PATH_BYTES:
+            raise SettingsError(
+                f"{self.listen} leaves no room for the lane's socket beside it: at most "
+                f"{MOST_PATH_BYTES - len(SOCKET_SUFFIX)} bytes, or no lanes with --lane off"
+            )
         pages = self.device.max_pages_per_request
         if pages * (PAGE_BYTES + 8) + _MESSAGE_OVERHEAD_BYTES > MESSAGE_BYTES:
             most = (MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES) // (PAGE_BYTES + 8)
             raise SettingsError(
                 f"{pages} pages do not fit a message of {MESSAGE_BYTES} bytes: at most {most}"
             )
+
+    @property
+    def lanes(self) -> bool:
+        """Whether hosts on this machine may have lanes."""
+        return self.lane == "auto" and bool(self.listen.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "metrics", "metrics", kinds.OPTIONAL_ADDRESS, "Prometheus, HTTP; `off` for none. TCP only."
             ),
             Setting("insecure", "insecure", kinds.SWITCH, "Allow addresses that other machines can reach."),
+            Setting(
+                "lane",
+                "lane",
+                kinds.choice("auto", "off"),
+                "Hosts on this machine: shared memory beside gRPC, where --listen is a unix socket.",
+            ),
             Setting(
                 "ready-file",
                 "ready_file",
@@ -254,6 +274,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "max_watchers",
                 kinds.AT_LEAST_ONE,
                 "Event streams at one time, on each listener; more are told DEVICE_BUSY.",
+            ),
+            Setting(
+                "max-lanes",
+                "max_lanes",
+                kinds.AT_LEAST_ONE,
+                "Same-host lanes at one time, up to 34MiB of memory each; more hosts stay with gRPC.",
             ),
             Setting(
                 "max-queued-calls",

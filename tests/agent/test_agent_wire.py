@@ -45,9 +45,9 @@ class Attached:
         """Read pages; by page number."""
         got: dict[int, bytes] = {}
 
-        def take(positions: Sequence[int], data: bytes) -> None:
+        def take(positions: Sequence[int], data: bytes | memoryview) -> None:
             for index, position in enumerate(positions):
-                got[numbers[position]] = data[index * PAGE : (index + 1) * PAGE]
+                got[numbers[position]] = bytes(data[index * PAGE : (index + 1) * PAGE])
 
         return self.client.read(self.session, [number * PAGE for number in numbers], take), got
 

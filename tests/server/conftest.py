@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server_helpers import Bench, Host, bench_of
+from server_helpers import Bench, Host, bench_of, transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(params=["grpc", "lane"])
+def each_transport(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once over gRPC and once over a lane."""
+    with transport(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from server_helpers import DEADLINE_S, PAGE, Bench, Host, dpas, prose, raw_call,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 TOP = (1 << 64) - PAGE
 """The last page that a u64 can name."""
 REGION = 64

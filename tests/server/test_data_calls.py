@@ -12,6 +12,8 @@ from cxldev.config import ExhaustionMode
 from cxldevd.memory_calls import read_reply
 from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 def test_written_pages_are_read_back(host: Host) -> None:
     """Compressible, incompressible and same-filled pages come back as they were."""

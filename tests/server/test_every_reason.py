@@ -18,6 +18,8 @@ from server_helpers import PAGE, SECOND, Bench, bench_of, dpas, noise, prose, re
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 def _write(bench: Bench, addresses: list[int], data: bytes, **change: str) -> Any:
     host = bench.attach(pages=64, limit_media_bytes=20 * (PAGE + 16))

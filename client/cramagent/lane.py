@@ -1,0 +1,296 @@
+"""The same-host lane, seen from the host: commands in shared memory, answers by a bell.
+
+Any number of threads may use one lane. Of those that wait, one listens for the bell and wakes the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import select
+import socket
+import threading
+import time
+from array import array
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from cramwire.lane import Command, LaneBroken, Operation, Segment, parse_hello
+from cramwire.refusal import CODES, Refusal, Refused, refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Self
+
+    from cramwire.lane import Answer
+
+Buffer = bytes | bytearray | memoryview
+
+_HELLO_BYTES: Final = 256
+_DESCRIPTORS: Final = 3
+
+
+class LaneClosed(Exception):
+    """The lane is gone: what was asked may or may not have been done. Ask again on another road."""
+
+
+class LaneCall:
+    """One command that is under way. Must be finished, once."""
+
+    __slots__ = ("_lane", "abandoned", "done", "slot")
+
+    def __init__(self, lane: Lane, slot: int) -> None:
+        self._lane = lane
+        self.slot = slot
+        self.done = False
+        self.abandoned = False
+        """Nobody waits any more: its slot is free once it is done."""
+
+    def finish(self, timeout_s: float, take: Callable[[memoryview], None] | None = None) -> Answer:
+        """Wait for the answer; `take` gets the pages of a read, good until it returns.
+
+        Raises:
+            Refused: the device said no, or nothing in time.
+            LaneClosed: nobody will ever say.
+        """
+        return self._lane.finish(self, timeout_s, take)
+
+
+class Lane:
+    """One open lane. Made by `open_lane`."""
+
+    def __init__(self, peer: socket.socket, segment: Segment, submitted: int, completed: int) -> None:
+        self._peer = peer
+        self._segment = segment
+        self._submitted = submitted
+        self._completed = completed
+        self._poll = select.poll()
+        self._poll.register(completed, select.POLLIN)
+        self._poll.register(peer, select.POLLIN)
+        self._changed = threading.Condition(threading.Lock())
+        self._free = list(reversed(range(segment.geometry.slots)))
+        self._calls: dict[int, LaneCall] = {}
+        self._listening = False
+        self._inside = 0
+        """Threads that copy from or to the memory."""
+        self._sent = self._heard = 0
+        self._why_closed = ""
+
+    @property
+    def slots(self) -> int:
+        """Commands that can be under way at one time."""
+        return self._segment.geometry.slots
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no use any more."""
+        return bool(self._why_closed)
+
+    def fits(self, addresses: int, data_bytes: int) -> bool:
+        """Whether a slot has room for this."""
+        geometry = self._segment.geometry
+        return addresses <= geometry.addresses and data_bytes <= geometry.data_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all back. Calls under way end with LaneClosed."""
+        with self._changed:
+            if not self._why_closed:
+                self._end("closed by its host")
+            # The thread that listens uses the descriptors; the end of the socket wakes it.
+            self._changed.wait_for(lambda: not self._listening and not self._inside)
+            if self._submitted < 0:
+                return
+            os.close(self._submitted)
+            os.close(self._completed)
+            self._submitted = self._completed = -1
+            self._segment.close()
+        self._peer.close()
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def begin_write(self, dpas: Sequence[int], data: Buffer, timeout_s: float) -> LaneCall:
+        """Submit a write of page i of `data` to `dpas[i]`. `data` may change once this returns."""
+        return self._begin(Operation.WRITE, len(dpas), dpas, data, timeout_s)
+
+    def begin_read(self, dpas: Sequence[int], timeout_s: float) -> LaneCall:
+        """Submit a read."""
+        return self._begin(Operation.READ, len(dpas), dpas, b"", timeout_s)
+
+    def begin_trim(self, ranges: Sequence[tuple[int, int]], timeout_s: float) -> LaneCall:
+        """Submit a TRIM of (start, length) in bytes."""
+        flat = [number for one in ranges for number in one]
+        return self._begin(Operation.TRIM, len(ranges), flat, b"", timeout_s)
+
+    def begin_flush(self, timeout_s: float) -> LaneCall:
+        """Submit a FLUSH."""
+        return self._begin(Operation.FLUSH, 0, (), b"", timeout_s)
+
+    def _begin(
+        self, operation: Operation, count: int, addresses: Sequence[int], data: Buffer, timeout_s: float
+    ) -> LaneCall:
+        """Take a free slot, fill it, ring.
+
+        Raises:
+            Refused: no slot became free in time.
+            LaneClosed: the lane is gone.
+        """
+        segment = self._segment
+        with self._changed:
+            self._wait(lambda: bool(self._free), time.monotonic() + timeout_s)
+            slot = self._free.pop()
+            self._inside += 1
+        submitted = False
+        try:
+            segment.addresses[slot][: len(addresses)] = memoryview(array("Q", addresses))
+            segment.data[slot][: len(data)] = data
+            segment.put_command(slot, Command(operation, count, len(data)))
+            submitted = True
+        finally:
+            with self._changed:
+                self._inside -= 1
+                if not submitted or self._why_closed:
+                    self._free.append(slot)
+                self._changed.notify_all()
+        with self._changed:
+            if self._why_closed:
+                raise LaneClosed(self._why_closed)
+            call = self._calls[slot] = LaneCall(self, slot)
+            segment.submissions[self._sent % segment.geometry.slots] = slot
+            self._sent += 1
+            os.eventfd_write(self._submitted, 1)
+        return call
+
+    def finish(self, call: LaneCall, timeout_s: float, take: Callable[[memoryview], None] | None) -> Answer:
+        """See `LaneCall.finish`. A call that is not answered in time keeps its slot until it is."""
+        slot = call.slot
+        with self._changed:
+            try:
+                self._wait(lambda: call.done, time.monotonic() + timeout_s)
+            except Refused:
+                call.abandoned = True
+                raise
+            self._inside += 1
+        try:
+            answer = self._segment.answer(slot)
+            if answer.code:
+                raise Refused(self._refusal(slot, answer))
+            if take is not None:
+                take(self._segment.data[slot][: answer.data_bytes])
+        except (LaneBroken, DecodeError) as broken:
+            with self._changed:
+                self._end(str(broken))
+            raise LaneClosed(str(broken)) from broken
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._free.append(slot)
+                self._changed.notify_all()
+        return answer
+
+    def _refusal(self, slot: int, answer: Answer) -> Refusal:
+        status = status_pb2.Status.FromString(self._segment.detail(slot, answer.detail_bytes))
+        code = CODES.get(answer.code, grpc.StatusCode.UNKNOWN)
+        return refusal_of(code, status.message, status)
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
+        """Until it is ready. Needs the lock, and lets go of it while it waits.
+
+        Raises:
+            Refused: it was not ready in time.
+            LaneClosed: the lane is gone.
+        """
+        while not ready():
+            if self._why_closed:
+                raise LaneClosed(self._why_closed)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise Refused(Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the lane did not answer in time"))
+            if self._listening:
+                self._changed.wait(left_s)
+            else:
+                self._listen(left_s)
+
+    def _listen(self, left_s: float) -> None:
+        """Wait for the bell, and note which calls are done. Needs the lock, as `_wait`."""
+        self._listening = True
+        self._changed.release()
+        try:
+            # Rounded up: poll counts in ms, and one that is too early would ask again in a tight loop.
+            events = self._poll.poll(int(left_s * 1000) + 1)
+        finally:
+            self._changed.acquire()
+            self._listening = False
+        try:
+            if any(descriptor == self._completed for descriptor, _ in events):
+                self._hear(os.eventfd_read(self._completed))
+            elif events:
+                self._end("the device closed it")
+        except (LaneBroken, OSError) as broken:
+            self._end(str(broken))
+        self._changed.notify_all()
+
+    def _hear(self, count: int) -> None:
+        slots = self.slots
+        if count > self._sent - self._heard:
+            raise LaneBroken(f"{count} answers to {self._sent - self._heard} commands")
+        for _ in range(count):
+            slot = self._segment.completions[self._heard % slots]
+            self._heard += 1
+            call = self._calls.pop(slot, None)
+            if call is None:
+                raise LaneBroken(f"an answer to no command, in slot {slot}")
+            call.done = True
+            if call.abandoned:
+                self._free.append(slot)
+
+    def _end(self, why: str) -> None:
+        """No more commands. Needs the lock."""
+        if not self._why_closed:
+            self._why_closed = why
+            with contextlib.suppress(OSError):  # the device has closed it already
+                self._peer.shutdown(socket.SHUT_RDWR)
+        self._changed.notify_all()
+
+
+def open_lane(path: str, token: bytes, timeout_s: float) -> Lane:
+    """Show a token at a lane's socket, and take what it hands over.
+
+    Raises:
+        OSError: nobody is there, or we may not go there.
+        LaneClosed: the token was not taken, or what came is no lane.
+    """
+    with contextlib.ExitStack() as undo:
+        peer = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        peer.settimeout(timeout_s)
+        peer.connect(path)
+        peer.send(token)
+        hello, descriptors, _, _ = socket.recv_fds(peer, _HELLO_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            undo.callback(os.close, descriptor)
+        if not hello:
+            raise LaneClosed("the device did not take the token")
+        if len(descriptors) != _DESCRIPTORS:
+            raise LaneClosed(f"{len(descriptors)} descriptors came, not {_DESCRIPTORS}")
+        memory, submitted, completed = descriptors
+        try:
+            geometry = parse_hello(hello)
+            size = os.fstat(memory).st_size
+            segment = Segment(mmap.mmap(memory, size), geometry)
+        except (LaneBroken, ValueError) as broken:
+            raise LaneClosed(str(broken)) from broken
+        peer.settimeout(None)
+        undo.pop_all()
+        os.close(memory)
+        return Lane(peer, segment, submitted, completed)

@@ -1,0 +1,217 @@
+"""Two roads to MemoryService: gRPC, always there, and a lane, for a host on the device's machine.
+
+Both raise `grpc.RpcError` where the device says no; `read_refusal` reads either. A lane that is gone, or that
+has no room for a request, or belongs to another session, is no error: the call takes the other road. All
+four calls may be repeated safely.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
+
+from cramagent.lane import LaneClosed, open_lane
+from cramwire.v1 import lane_pb2, lane_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import grpc
+
+    from cramagent.lane import Lane
+    from cramwire.lane import Answer
+
+Buffer = bytes | bytearray | memoryview
+
+Transport = Literal["auto", "grpc", "lane"]
+TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
+"""auto: a lane where there is one. lane: attach fails where there is none."""
+
+
+class LaneUnavailable(Exception):
+    """There is no lane to be had; the message says why."""
+
+
+class Session(Protocol):
+    """The two words that go with every call."""
+
+    @property
+    def session(self) -> str:
+        """Which."""
+        ...
+
+    @property
+    def generation(self) -> str:
+        """Of which power-on."""
+        ...
+
+
+class Road(Protocol):
+    """The four data calls. Times in s; `device_ns` is in the answers."""
+
+    def write(
+        self, session: Session, dpas: Sequence[int], data: Buffer, *, timeout: float
+    ) -> memory_pb2.WriteResponse:
+        """Store page i of `data` at `dpas[i]`."""
+        ...
+
+    def read(
+        self,
+        session: Session,
+        dpas: Sequence[int],
+        take: Callable[[bytes | memoryview], None],
+        *,
+        timeout: float,
+    ) -> int:
+        """Read pages; `take` gets them, good until it returns. The device time, ns."""
+        ...
+
+    def trim(
+        self, session: Session, ranges: Sequence[tuple[int, int]], *, timeout: float
+    ) -> memory_pb2.TrimResponse:
+        """Give (start, length) up."""
+        ...
+
+    def flush(self, session: Session, *, timeout: float) -> memory_pb2.FlushResponse:
+        """Wait for every TRIM before."""
+        ...
+
+
+class GrpcRoad:
+    """The calls as messages."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._memory = memory_pb2_grpc.MemoryServiceStub(channel)
+
+    def write(
+        self, session: Session, dpas: Sequence[int], data: Buffer, *, timeout: float
+    ) -> memory_pb2.WriteResponse:
+        """See `Road`."""
+        request = memory_pb2.WriteRequest(
+            session=session.session, generation=session.generation, dpas=dpas, data=bytes(data)
+        )
+        return self._memory.Write(request, timeout=timeout)
+
+    def read(
+        self,
+        session: Session,
+        dpas: Sequence[int],
+        take: Callable[[bytes | memoryview], None],
+        *,
+        timeout: float,
+    ) -> int:
+        """See `Road`."""
+        request = memory_pb2.ReadRequest(session=session.session, generation=session.generation, dpas=dpas)
+        said = self._memory.Read(request, timeout=timeout)
+        take(said.data)
+        return said.device_ns
+
+    def trim(
+        self, session: Session, ranges: Sequence[tuple[int, int]], *, timeout: float
+    ) -> memory_pb2.TrimResponse:
+        """See `Road`."""
+        request = memory_pb2.TrimRequest(
+            session=session.session,
+            generation=session.generation,
+            ranges=[types_pb2.DpaRange(start=start, length=length) for start, length in ranges],
+        )
+        return self._memory.Trim(request, timeout=timeout)
+
+    def flush(self, session: Session, *, timeout: float) -> memory_pb2.FlushResponse:
+        """See `Road`."""
+        request = memory_pb2.FlushRequest(session=session.session, generation=session.generation)
+        return self._memory.Flush(request, timeout=timeout)
+
+
+class LaneRoad:
+    """The calls over the lane of one session, as long as that is open; else over `beside`."""
+
+    def __init__(self, lane: Lane, session: Session, beside: Road) -> None:
+        self._lane = lane
+        self._session = session
+        self._beside = beside
+
+    @property
+    def open(self) -> bool:
+        """Whether calls still go over the lane."""
+        return not self._lane.closed
+
+    def close(self) -> None:
+        """Give the lane back; calls go on beside it."""
+        self._lane.close()
+
+    def write(
+        self, session: Session, dpas: Sequence[int], data: Buffer, *, timeout: float
+    ) -> memory_pb2.WriteResponse:
+        """See `Road`."""
+        if self._takes(session, len(dpas), len(data)):
+            try:
+                answer = self._lane.begin_write(dpas, data, timeout).finish(timeout)
+            except LaneClosed:
+                pass
+            else:
+                return memory_pb2.WriteResponse(accepted_pages=answer.value, device_ns=answer.device_ns)
+        return self._beside.write(session, dpas, data, timeout=timeout)
+
+    def read(
+        self,
+        session: Session,
+        dpas: Sequence[int],
+        take: Callable[[bytes | memoryview], None],
+        *,
+        timeout: float,
+    ) -> int:
+        """See `Road`."""
+        if self._takes(session, len(dpas)):
+            try:
+                return self._lane.begin_read(dpas, timeout).finish(timeout, take).device_ns
+            except LaneClosed:
+                pass
+        return self._beside.read(session, dpas, take, timeout=timeout)
+
+    def trim(
+        self, session: Session, ranges: Sequence[tuple[int, int]], *, timeout: float
+    ) -> memory_pb2.TrimResponse:
+        """See `Road`."""
+        if self._takes(session, 2 * len(ranges)):
+            try:
+                answer = self._lane.begin_trim(ranges, timeout).finish(timeout)
+            except LaneClosed:
+                pass
+            else:
+                return memory_pb2.TrimResponse(trimmed_pages=answer.value, device_ns=answer.device_ns)
+        return self._beside.trim(session, ranges, timeout=timeout)
+
+    def flush(self, session: Session, *, timeout: float) -> memory_pb2.FlushResponse:
+        """See `Road`."""
+        if self._takes(session, 0):
+            try:
+                answer: Answer = self._lane.begin_flush(timeout).finish(timeout)
+            except LaneClosed:
+                pass
+            else:
+                return memory_pb2.FlushResponse(released_media_bytes=answer.value, device_ns=answer.device_ns)
+        return self._beside.flush(session, timeout=timeout)
+
+    def _takes(self, session: Session, addresses: int, data_bytes: int = 0) -> bool:
+        ours = (session.session, session.generation) == (self._session.session, self._session.generation)
+        return ours and not self._lane.closed and self._lane.fits(addresses, data_bytes)
+
+
+def lane_of(channel: grpc.Channel, address: str, session: Session, timeout_s: float) -> Lane:
+    """Open a lane of a session. `address` is where the channel leads.
+
+    Raises:
+        grpc.RpcError: the device said no; UNIMPLEMENTED where it has no lanes.
+        LaneUnavailable: the address is no unix socket, or the lane's socket cannot be reached from here.
+    """
+    if not address.startswith("unix:"):
+        raise LaneUnavailable(f"{address} is no unix socket")
+    request = lane_pb2.OpenLaneRequest(session=session.session, generation=session.generation)
+    told = lane_pb2_grpc.LaneServiceStub(channel).OpenLane(request, timeout=timeout_s)
+    beside = Path(address.removeprefix("unix:").removeprefix("//"))
+    path = beside.with_name(Path(told.socket).name)
+    try:
+        return open_lane(str(path), told.token, timeout_s)
+    except (OSError, LaneClosed) as error:
+        raise LaneUnavailable(f"{path}: {error}") from error

@@ -1,0 +1,115 @@
+"""Commands of a lane, carried out: numbers out of shared memory, through the same calls as gRPC's, back in.
+
+Whatever stands in the memory is copied before it is looked at, and the pages of a write before they
+are compressed: a host that goes on scribbling changes its own bytes and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import numpy as np
+
+from cramwire.lane import PAGE_BYTES, Answer, Command, Operation
+from cxldev.errors import InvalidField
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cramwire.lane import Segment
+    from cxldev.outcomes import SessionRef
+    from cxldevd.calls import Guard
+    from cxldevd.from_wire import Addresses
+    from cxldevd.memory_calls import MemoryCalls
+    from cxldevd.runtime import Runtime
+    from cxldevd.waiting import Caller
+
+_NAMES: Final = {operation.value: operation.name.lower() for operation in Operation}
+
+
+class LaneCommands:
+    """What all lanes share: the calls, and how they are counted."""
+
+    def __init__(self, runtime: Runtime, calls: MemoryCalls, guard: Guard) -> None:
+        self._runtime = runtime
+        self._calls = calls
+        self._guard = guard
+        self._most_pages = guard.config.max_pages_per_request
+        self._most_ranges = guard.config.max_ranges_per_trim
+        self._of_thread = threading.local()
+        self._answers: dict[int, Callable[[Segment, int, Command, SessionRef, Caller], Answer]] = {
+            Operation.WRITE: self._write,
+            Operation.READ: self._read,
+            Operation.TRIM: self._trim,
+            Operation.FLUSH: self._flush,
+        }
+
+    def carry_out(
+        self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller
+    ) -> None:
+        """Do what a command asks for, and write the answer into its slot. Counted and timed as any call."""
+        guard = self._guard
+        operation = _NAMES.get(command.operation, "unknown")
+        began_ns = guard.clock.now_ns()
+        detail = b""
+        with guard.metrics.running(operation):
+            try:
+                self._runtime.refuse_if_draining()
+                answer = self._answers.get(command.operation, _unknown)(segment, slot, command, ref, caller)
+            except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
+                refused = guard.refused(operation, error)
+                detail = refused.SerializeToString()
+                answer = Answer(refused.code, len(detail))
+            else:
+                guard.metrics.ended(operation, grpc.StatusCode.OK)
+            guard.metrics.took(operation, guard.clock.now_ns() - began_ns)
+        segment.put_answer(slot, answer, detail)
+
+    def _write(
+        self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller
+    ) -> Answer:
+        size = command.data_bytes
+        dpas = self._addresses(segment, slot, command.count, self._most_pages)
+        outcome = self._calls.store(ref, dpas, size, lambda: self._copied(segment.data[slot], size), caller)
+        return Answer(0, value=outcome.accepted_pages, device_ns=outcome.device_ns)
+
+    def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
+        dpas = self._addresses(segment, slot, command.count, self._most_pages)
+        outcome = self._calls.load(ref, dpas, caller)
+        size = len(outcome.data)
+        segment.data[slot][:size] = outcome.data
+        return Answer(0, device_ns=outcome.device_ns, data_bytes=size)
+
+    def _trim(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
+        pairs = self._addresses(segment, slot, 2 * command.count, 2 * self._most_ranges)
+        outcome = self._calls.give_up(ref, pairs[0::2], pairs[1::2], caller)
+        return Answer(0, value=outcome.trimmed_pages, device_ns=outcome.device_ns)
+
+    def _flush(
+        self, _segment: Segment, _slot: int, _command: Command, ref: SessionRef, caller: Caller
+    ) -> Answer:
+        outcome = self._calls.wait_for_trims(ref, caller)
+        return Answer(0, value=outcome.released_media_bytes, device_ns=outcome.device_ns)
+
+    @staticmethod
+    def _addresses(segment: Segment, slot: int, count: int, most: int) -> Addresses:
+        """A copy of a command's addresses; of more than may be, just enough for the device to refuse."""
+        if count > most:
+            return np.zeros(most + 2, np.uint64)
+        return np.array(segment.addresses[slot][:count], np.uint64)
+
+    def _copied(self, data: memoryview, size: int) -> memoryview:
+        """The pages of a write, in memory of this thread that stays warm. The device has checked `size`."""
+        try:
+            buffer: bytearray = self._of_thread.buffer
+        except AttributeError:
+            buffer = self._of_thread.buffer = bytearray(self._most_pages * PAGE_BYTES)
+        # numpy lets other threads run while it copies much.
+        np.copyto(np.frombuffer(buffer, np.uint8, size), np.frombuffer(data, np.uint8, size))
+        return memoryview(buffer)[:size]
+
+
+def _unknown(_segment: Segment, _slot: int, command: Command, _ref: SessionRef, _caller: Caller) -> Answer:
+    raise InvalidField(f"a lane has no operation {command.operation}")

@@ -1,0 +1,276 @@
+"""One lane: its memory, its bells, and the threads that answer it.
+
+One thread at a time has the turn: it alone waits for the bell. It takes one command; a small one it
+carries out at once, as a handover between threads costs more than the command. Before a large one, and
+before it waits for anything, it passes the turn to another thread, made if there is none to spare. So
+there are at most as many threads as slots and one more, and they are this lane's alone: a host that
+keeps them busy or stuck keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import mmap
+import os
+import select
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+from cramwire.lane import LaneBroken, Segment, pack_hello
+from cxldevd.log import log_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cramwire.lane import Geometry
+    from cxldev.outcomes import SessionRef
+    from cxldevd.lanes.commands import LaneCommands
+
+_LARGE: Final = 8
+"""Pages. Smaller commands gain nothing from a second thread: they hold the interpreter most of the time."""
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+"""Neither end can take memory away from under the other."""
+
+
+class Lane:
+    """A lane of one session. `start` begins it; it ends by itself when its host goes away."""
+
+    def __init__(
+        self,
+        ref: SessionRef,
+        peer: socket.socket,
+        geometry: Geometry,
+        commands: LaneCommands,
+        on_end: Callable[[Lane], None],
+    ) -> None:
+        """Make the memory and the bells, and hand them to the peer. The lane owns the socket from here on.
+
+        Raises:
+            OSError: no memory, no descriptors, or the peer is gone. The socket is closed.
+        """
+        self.ref = ref
+        self._peer = peer
+        self._commands = commands
+        self._on_end = on_end
+        self._slots = geometry.slots
+        self._submitted = self._completed = -1
+        try:
+            self._submitted = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._completed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            memory = os.memfd_create("cxldevd-lane", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            try:
+                os.ftruncate(memory, geometry.segment_bytes)
+                fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+                self._segment = Segment(mmap.mmap(memory, geometry.segment_bytes), geometry)
+                fds = [memory, self._submitted, self._completed]
+                socket.send_fds(peer, [pack_hello(geometry)], fds, socket.MSG_DONTWAIT)
+            finally:
+                os.close(memory)
+        except OSError:
+            self._close_descriptors()
+            raise
+        self._poll = select.poll()
+        self._poll.register(self._submitted, select.POLLIN)
+        self._poll.register(peer, select.POLLIN)
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._threads = self._spare = 0
+        self._closed = False
+        self._rung = self._taken = self._answered = 0
+        self._waiting: dict[LaneCaller, Callable[[], None]] = {}
+        self._ended = threading.Event()
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Answer commands."""
+        with self._lock:
+            self._one_more_thread()
+
+    def close(self, why: str) -> None:
+        """End it: the host is told by its socket; commands under way are let go. Never waits."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiting = list(self._waiting.values())
+        log_event("lane_closed", level=logging.DEBUG, why=why)
+        with contextlib.suppress(OSError):  # the peer has closed it already
+            self._peer.shutdown(socket.SHUT_RDWR)
+        for ring in waiting:
+            ring()
+
+    def unstick(self) -> None:
+        """Free a thread that is stuck ringing a bell which the host filled to the brim. For closed lanes."""
+        with self._lock:
+            if self._threads:
+                _strokes(self._completed)
+
+    def wait_ended(self, timeout_s: float) -> bool:
+        """Wait until the last thread is gone and all is given back. Returns whether it is."""
+        return self._ended.wait(timeout_s)
+
+    def _close_descriptors(self) -> None:
+        for descriptor in (self._submitted, self._completed):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._peer.close()
+
+    # -- threads --------------------------------------------------------------------------------
+
+    def _one_more_thread(self) -> None:
+        """Needs the lock."""
+        self._threads += 1
+        threading.Thread(target=self._serve, name="cxldevd-lane", daemon=True).start()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    self._spare += 1
+                self._turn.acquire()
+                turn = Turn(self)
+                try:
+                    with self._lock:
+                        self._spare -= 1
+                    slot = self._next()
+                    if slot is None:
+                        return
+                    self._answer(slot, turn)
+                finally:
+                    turn.give_up()
+        except (LaneBroken, OSError) as error:
+            self.close(str(error))
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads:
+                return
+        self._segment.close()
+        self._close_descriptors()
+        self._on_end(self)
+        self._ended.set()
+
+    def pass_turn(self) -> None:
+        """Let another thread wait for the bell. For the thread that has the turn."""
+        with self._lock:
+            if not self._spare and not self._closed and self._threads <= self._slots:
+                self._one_more_thread()
+        self._turn.release()
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def _next(self) -> int | None:
+        """The slot of the next command; None when the lane is closed. Needs the turn.
+
+        Raises:
+            LaneBroken: the host rang more often than it has slots, or named one that is not there.
+        """
+        while self._taken == self._rung:
+            events = self._poll.poll()
+            if self._closed:
+                return None
+            # The host has nothing more to say on its socket: whatever happens there is its end.
+            if any(descriptor != self._submitted for descriptor, _ in events):
+                self.close("the host is gone")
+                return None
+            self._rung += _strokes(self._submitted)
+            if self._rung - self._answered > self._slots:
+                raise LaneBroken(f"the host rang for more commands than its {self._slots} slots")
+        if self._closed:
+            return None
+        slot = self._segment.submissions[self._taken % self._slots]
+        if slot >= self._slots:
+            raise LaneBroken(f"the host named slot {slot} of {self._slots}")
+        self._taken += 1
+        return slot
+
+    def _answer(self, slot: int, turn: Turn) -> None:
+        command = self._segment.command(slot)
+        if command.count >= _LARGE or self._taken != self._rung:
+            turn.give_up()
+        caller = LaneCaller(self, turn)
+        try:
+            self._commands.carry_out(self._segment, slot, command, self.ref, caller)
+        finally:
+            self.forget(caller)
+        with self._lock:
+            self._segment.completions[self._answered % self._slots] = slot
+            self._answered += 1
+        try:
+            os.eventfd_write(self._completed, 1)
+        except BlockingIOError:
+            raise LaneBroken("the host filled its own bell to the brim") from None
+
+    # -- who waits for an answer ----------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody waits for answers any more."""
+        return self._closed
+
+    def remember(self, caller: LaneCaller, callback: Callable[[], None]) -> bool:
+        """Call this when the lane is closed before the command has ended. False: it is closed."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._waiting[caller] = callback
+            return True
+
+    def forget(self, caller: LaneCaller) -> None:
+        """The command has ended."""
+        with self._lock:
+            self._waiting.pop(caller, None)
+
+
+class Turn:
+    """The right to wait for the bell, which one thread has, until it gives it up."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane: Lane | None = lane
+
+    def give_up(self) -> None:
+        """Pass it on; nothing happens the second time."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.pass_turn()
+
+
+class LaneCaller:
+    """The host behind one command: a `Caller`. Who asks to be told when it goes is about to wait."""
+
+    def __init__(self, lane: Lane, turn: Turn) -> None:
+        self._lane = lane
+        self._turn = turn
+
+    def is_active(self) -> bool:
+        """Whether the lane is open."""
+        return not self._lane.closed
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Tell when the lane closes, and let another thread wait for the bell meanwhile."""
+        self._turn.give_up()
+        return self._lane.remember(self, callback)
+
+
+def _strokes(bell: int) -> int:
+    """How often an eventfd was rung since it was last asked; 0 if it was not.
+
+    `os.eventfd_read` would wait where the host made the descriptor blocking and emptied it meanwhile: both
+    ends share its flags. This never waits.
+    """
+    counter = bytearray(8)
+    try:
+        os.preadv(bell, [counter], -1, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return 0
+        raise
+    return int.from_bytes(counter, "little")
