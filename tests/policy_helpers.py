@@ -43,6 +43,7 @@ def a_reading(watermark: int = ABOVE_HIGH, **changes: Any) -> NodeReading:
         "zratio_milli": 3000,
         "stored_pages": 0,
         "region_free_bytes": 1 << 30,
+        "region_limit_bytes": 1 << 30,
         "logical_bytes": NODE_PAGES * PAGE_BYTES,
     }
     return NodeReading(watermark=watermark, **(values | changes))

@@ -61,16 +61,19 @@ def test_a_refusal_closes_before_any_event_comes() -> None:
     assert rig.counters.no_more_writes == 1
 
 
-@pytest.mark.parametrize(("batch", "room_bytes"), [(3, 3 * 4112), (256, NODE_PAGES * 4096 // 16)])
-def test_the_regions_limit_closes_until_a_batch_fits(batch: int, room_bytes: int) -> None:
-    """A reading with a little room is not enough; a sixteenth of the region always is."""
+@pytest.mark.parametrize(
+    ("batch", "limit_bytes", "room_bytes"),
+    [(3, 1 << 30, 3 * 4112), (256, 1 << 20, (1 << 20) // 16), (256, 16 * 4112, 4112)],
+)
+def test_the_regions_limit_closes_until_a_batch_fits(batch: int, limit_bytes: int, room_bytes: int) -> None:
+    """A reading with a little room is not enough; a sixteenth of the limit always is, however small."""
     rig = Rig(demote_batch_pages=batch)
     rig.performer.region_limit = 1
     rig.fill(2)
     assert not rig.host.snapshot().open
-    rig.read_telemetry(region_free_bytes=room_bytes - 1)
+    rig.read_telemetry(region_limit_bytes=limit_bytes, region_free_bytes=room_bytes - 1)
     assert not rig.host.snapshot().open
-    rig.read_telemetry(region_free_bytes=room_bytes)
+    rig.read_telemetry(region_limit_bytes=limit_bytes, region_free_bytes=room_bytes)
     assert rig.host.snapshot().open
 
 

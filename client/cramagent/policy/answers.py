@@ -105,6 +105,8 @@ class NodeReading:
     """Pages that hold data, in this host's region."""
     region_free_bytes: int
     """The region's media limit less what it uses."""
+    region_limit_bytes: int
+    """Media that the region may take at most."""
     logical_bytes: int
     """Size of the region's DPA space."""
 

@@ -31,7 +31,7 @@ class Gate:
         self._counters = counters
         self._region_room_bytes = region_room_bytes
         """Free media in the region at which its limit is no obstacle any more: one whole batch (but
-        never more than a sixteenth of the region, or a small one would stay closed for good)."""
+        never more than a sixteenth of the limit, or a small one would close for good)."""
         self.reset()
 
     def reset(self) -> None:
@@ -48,7 +48,7 @@ class Gate:
             self._counters.no_more_writes += 1
         self._no_more_writes = reading.no_more_writes
         self._level = OF_WATERMARK[reading.watermark]
-        if reading.region_free_bytes >= min(self._region_room_bytes, reading.logical_bytes // 16):
+        if reading.region_free_bytes >= min(self._region_room_bytes, reading.region_limit_bytes // 16):
             self._region_limit = False
         self._work()
 
