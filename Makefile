@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint types proto proto-current unit clean tools metrics-page
+.PHONY: demo test check unit proto proto-current clean tools metrics-page
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -29,12 +29,11 @@ demo: .venv/run.stamp
 test: check unit
 
 check: tools
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy
-	@$(BIN)/pyright
-	@$(BIN)/lint-imports --verbose 2>/dev/null | tail -n 12; $(BIN)/lint-imports >/dev/null
-	@$(BIN)/buf lint
+	@echo "ruff";         $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@echo "mypy";         $(BIN)/mypy --no-error-summary
+	@echo "pyright";      $(BIN)/pyright --warnings >.venv/pyright.log || { cat .venv/pyright.log; exit 1; }
+	@echo "import rules"; $(BIN)/lint-imports >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@echo "buf lint";     $(BIN)/buf lint
 	@$(MAKE) --no-print-directory proto-current
 
 unit: tools

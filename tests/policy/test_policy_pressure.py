@@ -12,7 +12,6 @@ from policy_helpers import (
     HIGH,
     LOW,
     MEDIUM,
-    NODE_PAGES,
     AccessKind,
     NodeStatus,
     Rig,
