@@ -84,6 +84,8 @@ class LatencyModel:
     ) -> int:
         """Device ns of a read. Its compressed pages are in the block cache afterwards."""
         config = self._config
+        if len(pages) == 1:
+            return self._of_single_read(region, pages.item(), kinds.item(), sectors.item(), in_flight_pages)
         packed = kinds == COMPRESSED
         costs = packed * config.decompress_ns + sectors * config.per_sector_ns
         if self._slots:
@@ -93,6 +95,19 @@ class LatencyModel:
             self._tags[kept % self._slots] = kept
         costs += config.base_ns
         return self._served(int(costs.sum()), int(costs.max()), in_flight_pages)
+
+    def _of_single_read(self, region: int, page: int, kind: int, sectors: int, in_flight_pages: int) -> int:
+        config = self._config
+        cost = config.base_ns
+        tag = _tag(region, page)
+        slot = tag % self._slots if self._slots else 0
+        if not self._slots or self._tags.item(slot) != tag:
+            cost += sectors * config.per_sector_ns
+            if kind == COMPRESSED:
+                cost += config.decompress_ns
+        if self._slots and kind == COMPRESSED:
+            self._tags[slot] = tag
+        return self._served(cost, cost, in_flight_pages)
 
     def of_command(self, parts: int) -> int:
         """Device ns of a TRIM with so many ranges, or of a flush (one part)."""

@@ -86,3 +86,17 @@ def test_a_latency_fault_adds_to_every_data_command() -> None:
     assert [one.device_ns for one in (written, read, trimmed, flushed)] == [258] * 4
     assert [one.wall_ns for one in (written, read, trimmed, flushed)] == [1_000_000] * 4
     assert [fault.fired for fault in device.device.status(0).faults] == [4, 4]
+
+
+def test_one_page_costs_the_same_alone_and_in_company() -> None:
+    """The path for single pages follows the same formula: hits, misses and kinds, with sectors charged."""
+    for slots in (0, 8):
+        data = random_pages(30, seed=4) + same_page(b"x") + random_page(5)
+        costs = []
+        for step in (1, 2):
+            device = bench(block_cache_pages=slots, engines=1, per_sector_ns=3, queue_tail_ns=0)
+            ref = device.attach()
+            device.write(ref, 0, data)
+            total = sum(device.read_outcome(ref, page, step).device_ns for page in range(0, 32, step))
+            costs.append(total + device.read_outcome(ref, 24, 8).device_ns)
+        assert costs[0] == costs[1]
