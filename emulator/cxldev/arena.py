@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cxldev.config import PAGE_BYTES
+from cxldev.free_places import FreePlaces
 from cxldev.sparse import sparse_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
+
+    from cxldev.codec import Buffer
 
 STEP: Final = 32
 """Places are multiples of this many bytes: on average half of it is lost for each page."""
@@ -29,31 +32,6 @@ CLASSES: Final = PAGE_BYTES // STEP
 """Sizes of places: 1..CLASSES steps."""
 SLACK_BYTES: Final = 64 << 20
 """Waste that is never worth moving pages for."""
-
-
-class _Stack:
-    """Free places of one size, last in first out. A numpy array: 8 bytes a place, moved in blocks."""
-
-    __slots__ = ("count", "places")
-
-    def __init__(self) -> None:
-        self.places = np.empty(16, np.int64)
-        self.count = 0
-
-    def push(self, places: NDArray[np.int64]) -> None:
-        end = self.count + len(places)
-        if end > len(self.places):
-            grown = np.empty(max(end, 2 * len(self.places)), np.int64)
-            grown[: self.count] = self.places[: self.count]
-            self.places = grown
-        self.places[self.count : end] = places
-        self.count = end
-
-    def pop(self, count: int) -> NDArray[np.int64]:
-        """The last `count` places, or as many as there are. The result is a copy."""
-        taken = min(count, self.count)
-        self.count -= taken
-        return self.places[self.count : self.count + taken].copy()
 
 
 class Arena:
@@ -67,7 +45,7 @@ class Arena:
         """Everything below was handed out at some time."""
         self.live_bytes = 0
         """Bytes of the places in use."""
-        self._stacks = [_Stack() for _ in range(CLASSES + 1)]
+        self._free = FreePlaces(self.size, STEP, CLASSES)
         self._reads: dict[int, None] = {}
         self._next_read = 1
         self._limbo: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
@@ -80,25 +58,9 @@ class Arena:
         total = int(steps.sum()) * STEP
         if self.top + total > self.size:
             raise MemoryError(f"the arena of {self.size} bytes has no room for {total} more")
-        if len(steps) == 1:
-            places = self._take_of_size(int(steps[0]), 1)
-        else:
-            places = np.empty(len(steps), np.int64)
-            order, groups = _groups(steps)
-            for step, start, end in groups:
-                places[order[start:end]] = self._take_of_size(step, end - start)
+        places, self.top = self._free.pop(steps, self.top)
         self.live_bytes += total
         return places
-
-    def _take_of_size(self, step: int, count: int) -> NDArray[np.int64]:
-        reused = self._stacks[step].pop(count)
-        missing = count - len(reused)
-        if not missing:
-            return reused
-        width = step * STEP
-        fresh = np.arange(self.top, self.top + missing * width, width, dtype=np.int64)
-        self.top += missing * width
-        return np.concatenate((reused, fresh)) if len(reused) else fresh
 
     def give_back(self, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         """These places are not needed. Nobody may write to them before all open reads have ended."""
@@ -109,48 +71,35 @@ class Arena:
         if self._reads:
             self._limbo.append((self._next_read, places.copy(), steps))
         else:
-            self._recycle(places, steps)
+            self._free.push(places, steps)
 
     def take_single(self, size: int) -> int:
         """As `take`, for one page."""
         step = -(-size // STEP)
-        stack, width = self._stacks[step], step * STEP
-        if stack.count:
-            stack.count -= 1
-            place = stack.places.item(stack.count)
-        elif self.top + width > self.size:
-            raise MemoryError(f"the arena of {self.size} bytes has no room for {width} more")
-        else:
+        width = step * STEP
+        place = self._free.pop_single(step)
+        if place is None:
             place = self.top
+            if place + width > self.size:
+                raise MemoryError(f"the arena of {self.size} bytes has no room for {width} more")
             self.top += width
         self.live_bytes += width
         return place
 
     def give_back_single(self, place: int, size: int) -> None:
         """As `give_back`, for one page."""
-        stack = self._stacks[-(-size // STEP)]
-        if self._reads or stack.count == len(stack.places):
+        if self._reads:
             self.give_back(np.array([place], np.int64), np.array([size], np.int64))
             return
-        stack.places[stack.count] = place
-        stack.count += 1
-        self.live_bytes -= -(-size // STEP) * STEP
+        step = -(-size // STEP)
+        self._free.push_single(place, step)
+        self.live_bytes -= step * STEP
 
-    def _recycle(self, places: NDArray[np.int64], steps: NDArray[np.int64]) -> None:
-        if len(steps) == 1:
-            self._stacks[int(steps[0])].push(places)
-            return
-        order, groups = _groups(steps)
-        for step, start, end in groups:
-            self._stacks[step].push(places[order[start:end]])
-
-    def store(
-        self, places: NDArray[np.int64], sizes: NDArray[np.int64], data: bytes, starts: NDArray[np.int64]
-    ) -> None:
-        """Copy the pieces of `data` that begin at `starts` to their places."""
+    def store(self, places: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Buffer]) -> None:
+        """Copy each piece of so many bytes to its place."""
         memory = self.memory
-        for place, size, start in zip(places.tolist(), sizes.tolist(), starts.tolist(), strict=True):
-            memory[place : place + size] = data[start : start + size]
+        for place, size, piece in zip(places.tolist(), sizes.tolist(), pieces, strict=True):
+            memory[place : place + size] = piece
 
     # -- reads ----------------------------------------------------------------------------------
 
@@ -170,7 +119,7 @@ class Arena:
         oldest = next(iter(self._reads), self._next_read)
         while self._limbo and self._limbo[0][0] <= oldest:
             _, places, steps = self._limbo.popleft()
-            self._recycle(places, steps)
+            self._free.push(places, steps)
 
     # -- upkeep ---------------------------------------------------------------------------------
 
@@ -189,17 +138,7 @@ class Arena:
 
     def idle_places(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """All places that are not in use, as offsets and sizes: for the audit."""
-        for step, stack in enumerate(self._stacks):
-            places = stack.places[: stack.count]
-            yield places, np.full(len(places), step * STEP, np.int64)
+        for places, size in self._free:
+            yield places, np.full(len(places), size, np.int64)
         for _, places, steps in self._limbo:
             yield places, steps * STEP
-
-
-def _groups(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
-    """Order that sorts by size, and each size's (steps, start, end) within it."""
-    order = np.argsort(steps, kind="stable")
-    ranked = steps[order]
-    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-    ends = [*starts[1:].tolist(), len(steps)]
-    return order, list(zip(ranked[starts].tolist(), starts.tolist(), ends, strict=True))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxldev.arena import Arena
-    from cxldev.codec import PageData, StoredPages
+    from cxldev.codec import Buffer, StoredPages
     from cxldev.regions import Region
     from cxldev.telemetry import Telemetry
 
@@ -131,11 +131,17 @@ class WriteOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReadOutcome:
-    """The pages, in the order of the request: count * 4096 bytes."""
+    """The pages, in the order of the request."""
 
-    data: PageData
+    pieces: list[Buffer]
+    """4096 bytes for each page: whoever sends them on needs no other copy before."""
     device_ns: int
     wall_ns: int
+
+    @property
+    def data(self) -> bytes:
+        """The pages behind one another: a copy."""
+        return b"".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)

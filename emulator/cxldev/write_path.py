@@ -132,10 +132,11 @@ def _enter(
     # New places first: an open read may be looking at the old ones, and a failure here changes nothing.
     in_arena = sizes.nonzero()[0]
     if len(in_arena):
-        starts = packed.sizes[:accepted].cumsum() - packed.sizes[:accepted]
         arena_sizes = sizes[in_arena]
         places = power.arena.take(arena_sizes)
-        power.arena.store(places, arena_sizes, packed.data, starts[in_arena])
+        whole = len(in_arena) == len(packed)
+        pieces = packed.pieces if whole else [packed.pieces[index] for index in in_arena.tolist()]
+        power.arena.store(places, arena_sizes, pieces)
         entries[in_arena] = places
     growth = int(sectors.sum()) - int(held.sectors[:accepted].sum())
     power.ledger.store(region.account, int(np.count_nonzero(held.empty[:accepted])), growth)

@@ -38,7 +38,7 @@ def store_single(
     entry = packed.words.item()
     if size:
         entry = power.arena.take_single(size)
-        power.arena.memory[entry : entry + size] = packed.data
+        power.arena.memory[entry : entry + size] = packed.pieces[0]
     ledger.store(account, int(was_empty), more_sectors)
     old_size = table.size.item(page)
     if old_size:

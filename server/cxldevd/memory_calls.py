@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from cxldev.codec import Buffer, PageData
+    from cxldev.codec import Buffer
     from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, TrimOutcome, WriteOutcome
     from cxldevd.pools import InFlight, Slots
     from cxldevd.request_metrics import RequestMetrics
@@ -56,7 +56,7 @@ class MemoryCalls:
     def read(self, request: memory_pb2.ReadRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
         outcome = self.load(from_wire.session(request), from_wire.addresses(request.dpas), context)
-        return read_reply(outcome.data, outcome.device_ns)
+        return read_reply(outcome.pieces, outcome.device_ns)
 
     def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
         """Give ranges up."""
@@ -185,9 +185,10 @@ _DATA_TAG = b"\x0a"
 _DEVICE_NS_TAG = b"\x10"
 
 
-def read_reply(data: PageData, device_ns: int) -> bytes:
+def read_reply(pieces: list[Buffer], device_ns: int) -> bytes:
     """A ReadResponse, serialized with one copy of the data where protobuf makes three."""
-    parts = [_DATA_TAG, _varint(len(data)), data] if data else []
+    size = sum(map(len, pieces))
+    parts: list[Buffer] = [_DATA_TAG, _varint(size), *pieces] if size else []
     if device_ns:
         parts += [_DEVICE_NS_TAG, _varint(device_ns)]
     return b"".join(parts)

@@ -71,9 +71,10 @@ def test_bytes_move_with_their_pages() -> None:
     arena, other = Arena(MIB, MIB), Arena(MIB, MIB)
     sizes = of(10, 3000, 50, 10, 4096)
     data = np.random.default_rng(1).bytes(int(sizes.sum()))
-    starts = np.cumsum(sizes) - sizes
+    ends = np.cumsum(sizes).tolist()
+    pieces = [data[start:end] for start, end in pairwise([0, *ends])]
     places = arena.take(sizes)
-    arena.store(places, sizes, data, starts)
+    arena.store(places, sizes, pieces)
     moved = arena.copy_to(other, places, sizes)
     for memory, where in ((arena.memory, places), (other.memory, moved)):
         copies = [bytes(memory[place : place + size]) for place, size in zip(where, sizes, strict=True)]

@@ -78,8 +78,9 @@ class LaneCommands:
     def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         dpas = self._addresses(segment, slot, command.count, self._most_pages)
         outcome = self._calls.load(ref, dpas, caller)
-        size = len(outcome.data)
-        segment.data[slot][:size] = outcome.data
+        data = outcome.data
+        size = len(data)
+        segment.data[slot][:size] = data
         return Answer(0, device_ns=outcome.device_ns, data_bytes=size)
 
     def _trim(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
