@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, start_http_server
 
 from cxldevd.addresses import Address
 from cxldevd.calls import Guard, Service
@@ -82,12 +82,13 @@ class Cxldevd:
             memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
         ]
         self.door: Door | None = None
+        lanes = Gauge("cxldev_lanes", "Same-host lanes that are open.", registry=registry)
         if settings.lanes:
             commands = LaneCommands(self.runtime, memory_calls, guard)
-            self.door = Door(self.runtime, commands, settings.listen, settings.max_lanes)
-            host_services.append(
-                lane_service(service("cramwire.v1.LaneService", control), LaneCalls(self.door))
-            )
+            door = Door(self.runtime, commands, settings.listen, settings.max_lanes)
+            lanes.set_function(lambda: door.lanes)
+            self.door = door
+            host_services.append(lane_service(service("cramwire.v1.LaneService", control), LaneCalls(door)))
         operator_services = [
             fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime)),
             oracle_service(

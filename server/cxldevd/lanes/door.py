@@ -6,7 +6,6 @@ else than a token, is turned out when others come.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import selectors
@@ -36,6 +35,7 @@ _TOKEN_NS: Final = 10_000_000_000
 _MOST_TOKENS: Final = 64
 _MOST_GREETING: Final = 16
 """Peers that are connected and have not shown a token. One more turns out the one that came first."""
+_BACKLOG: Final = 128
 _END_S: Final = 5.0
 _UNSTICK_S: Final = 0.1
 _RETRY_S: Final = 0.1
@@ -62,6 +62,7 @@ class Door:
         config = runtime.config
         self._geometry = Geometry(SLOTS, config.max_pages_per_request, config.max_ranges_per_trim)
         self._lock = threading.Lock()
+        self._fewer = threading.Condition(self._lock)
         self._tokens: OrderedDict[bytes, _Ticket] = OrderedDict()
         self._lanes: set[Lane] = set()
         self._greeting: OrderedDict[socket.socket, None] = OrderedDict()
@@ -79,6 +80,11 @@ class Door:
         """Lanes that are open, or not quite closed."""
         return len(self._lanes)
 
+    def wait_lanes(self, count: int, timeout_s: float = 30.0) -> bool:
+        """Wait until there are so few lanes. Returns whether there are."""
+        with self._fewer:
+            return self._fewer.wait_for(lambda: len(self._lanes) <= count, timeout_s)
+
     # -- life -----------------------------------------------------------------------------------
 
     def bind(self) -> None:
@@ -94,7 +100,7 @@ class Door:
             # Linux gives the file the mode of the socket: there is no moment in which others may connect.
             os.fchmod(listening.fileno(), 0o600)
             listening.bind(self._address.path)
-            listening.listen(_MOST_GREETING)
+            listening.listen(_BACKLOG)
             listening.setblocking(False)
         except OSError as error:
             listening.close()
@@ -239,5 +245,6 @@ class Door:
             return list(self._lanes)
 
     def _forget(self, lane: Lane) -> None:
-        with self._lock, contextlib.suppress(KeyError):
-            self._lanes.remove(lane)
+        with self._fewer:
+            self._lanes.discard(lane)
+            self._fewer.notify_all()
