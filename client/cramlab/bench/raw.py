@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import zstandard
@@ -32,8 +33,8 @@ def compress_rate(pages: Pages, level: int) -> float:
 
 def decompress_rate(pages: Pages, level: int) -> float:
     """MB/s of decompressing each page on its own: by a loop or by `multi_decompress_to_buffer`."""
-    compressor, decompressor = zstandard.ZstdCompressor(level=level), zstandard.ZstdDecompressor()
-    frames = [compressor.compress(page.data) for page in pages]
+    decompressor = zstandard.ZstdDecompressor()
+    frames = _compressed(pages, level)
     begun = time.perf_counter()
     for frame in frames:
         decompressor.decompress(frame)
@@ -44,3 +45,26 @@ def decompress_rate(pages: Pages, level: int) -> float:
         part: list[bytes | bytearray | memoryview] = [*frames[first : first + _MULTI_PAGES]]
         decompressor.multi_decompress_to_buffer(part, decompressed_sizes=sizes * len(part), threads=1)
     return megabytes_per_second(len(frames), min(looped, time.perf_counter() - begun))
+
+
+def page_seconds(pages: Pages, level: int, *, reads: bool) -> float:
+    """Median seconds of compressing (or, if `reads`, of decompressing) one page by a call of its own."""
+    taken = []
+    if reads:
+        decompress = zstandard.ZstdDecompressor().decompress
+        for frame in _compressed(pages, level):
+            begun = time.perf_counter()
+            decompress(frame)
+            taken.append(time.perf_counter() - begun)
+    else:
+        compress = zstandard.ZstdCompressor(level=level).compress
+        for page in pages:
+            begun = time.perf_counter()
+            compress(page.data)
+            taken.append(time.perf_counter() - begun)
+    return median(taken)
+
+
+def _compressed(pages: Pages, level: int) -> list[bytes]:
+    compressor = zstandard.ZstdCompressor(level=level)
+    return [compressor.compress(page.data) for page in pages]

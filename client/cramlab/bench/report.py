@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cramlab.bench.rows import Row
 
 
-def as_json(corpus: Corpus, rows: Sequence[Row], *, rounds: int, in_flight: int) -> dict[str, Any]:
+def as_json(
+    corpus: Corpus, rows: Sequence[Row], *, rounds: int, in_flight: int, seconds: float, quick: bool
+) -> dict[str, Any]:
     """All that is needed to judge the figures."""
     return {
         "machine": {
@@ -27,7 +29,9 @@ def as_json(corpus: Corpus, rows: Sequence[Row], *, rounds: int, in_flight: int)
         },
         "corpus": corpus.facts(),
         "rounds": rounds,
+        "quick": quick,
         "calls_in_flight": in_flight,
+        "seconds": round(seconds, 1),
         "rows": [row.as_dict() for row in rows],
     }
 
@@ -42,22 +46,49 @@ def corpus_line(corpus: Corpus) -> str:
     )
 
 
+def summary_line(rows: Sequence[Row], *, rounds: int, seconds: float) -> str:
+    """How it went, in one line."""
+    judged = [row for row in rows if row.met is not None]
+    met = sum(bool(row.met) for row in judged)
+    return f"{met} of {len(judged)} goals met; {rounds} rounds, {seconds:.0f} s"
+
+
 def table(rows: Sequence[Row]) -> Table:
-    """Medians with their spread, and the plain zstandard of the same rounds."""
+    """Medians with their spread, what they are compared with, and the goal."""
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column("operation-pages", no_wrap=True)
-    for heading in ("median", "min", "max", "", "pages/s", "zstandard", "ratio"):
-        made.add_column(heading, justify="left" if not heading else "right")
+    made.add_column("row", no_wrap=True)
+    for heading in ("median", "min", "max", "", "raw", "ratio", "goal", "met"):
+        made.add_column(heading, justify="left" if heading in {"", "goal", "met"} else "right")
     for row in rows:
-        pages = row.pages_per_second
+        goal = "" if row.figure.goal is None else str(row.figure.goal)
+        met = {None: "", True: "yes", False: "no"}[row.met]
+        if row.median is None:
+            made.add_row(row.name, *("",) * 3, "not available", "", "", goal, met)
+            continue
         made.add_row(
             row.name,
-            f"{row.median:,.1f}",
-            f"{row.min:,.1f}",
-            f"{row.max:,.1f}",
+            _shown(row.median),
+            _shown(row.min),
+            _shown(row.max),
             row.unit,
-            "" if pages is None else f"{pages:,.0f}",
-            "" if row.raw is None else f"{row.raw:,.1f}",
-            "" if row.ratio is None else f"{row.ratio:.2f}",
+            _shown(row.raw),
+            "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.4f}",
+            goal,
+            met,
         )
     return made
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """A line for each thing that the table has no room for."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.reason:
+            reasons.setdefault(row.reason, []).append(row.name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import grpc
 import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cramlab.bench.messages import Messages, pages_of_reply
 from cramlab.bench.rows import PAGE_BYTES
 from cramwire.refusal import read_refusal
 from cramwire.transport import CHANNEL_OPTIONS
-from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc
+from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
     from numpy.typing import NDArray
 
     from cramlab.bench.corpus import Pages
 
+    Addresses = NDArray[np.uint64]
+
 T = TypeVar("T")
 
 _CALL_DEADLINE_S: Final = 60.0
 _LEASE_NS: Final = 3_600_000_000_000
 """Longer than any bench: nothing is renewed while it measures."""
+_TRIM_RANGES: Final = 127
+"""What a device takes in one command, unless it is told otherwise."""
 
 
 class BenchError(Exception):
     """The bench cannot go on: refused, or wrong bytes came back."""
 
 
+class PageHost(Protocol):
+    """A region, and the two data calls on it, over whatever transport."""
+
+    def write(self, dpas: Addresses, pages: Pages, *, batch: int, in_flight: int) -> float:
+        """Write pages[i] to dpas[i], `batch` pages a command, and return the seconds that it took."""
+        ...
+
+    def read(self, dpas: Addresses, expected: Pages, *, batch: int, in_flight: int) -> float:
+        """Read dpas into memory of ours, and return the seconds; afterwards every byte is compared."""
+        ...
+
+
 class BenchHost:
-    """A region of `pages` pages, and the two data calls on it.
+    """A region of `pages` pages over gRPC.
 
     Args:
         address: the device's host listener.
@@ -49,13 +68,25 @@ class BenchHost:
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._device = device_pb2_grpc.DeviceServiceStub(self._channel)
         self._memory = memory_pb2_grpc.MemoryServiceStub(self._channel)
+        # No serializers: requests are bytes already, and answers to reads stay bytes.
+        self._write: Any = self._channel.unary_unary(
+            "/cramwire.v1.MemoryService/Write",
+            request_serializer=None,
+            response_deserializer=memory_pb2.WriteResponse.FromString,
+        )
+        self._read: Any = self._channel.unary_unary(
+            "/cramwire.v1.MemoryService/Read", request_serializer=None, response_deserializer=None
+        )
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._landing = np.zeros((0, PAGE_BYTES), dtype=np.uint8)
         request = device_pb2.AttachRequest(host=host, logical_bytes=pages * PAGE_BYTES, lease_ns=_LEASE_NS)
         try:
             attached = self._device.Attach(request, timeout=_CALL_DEADLINE_S)
         except grpc.RpcError as error:
             self._channel.close()
             raise BenchError(f"cannot attach to {address}: {read_refusal(error)}") from error
-        self._session, self._generation = attached.session, attached.generation
+        self.session, self.generation = attached.session, attached.generation
+        self._messages = Messages(self.session, self.generation)
 
     def __enter__(self) -> Self:
         return self
@@ -63,88 +94,206 @@ class BenchHost:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def write(self, dpas: NDArray[np.uint64], pages: Pages, *, batch: int, in_flight: int) -> float:
-        """Write pages[i] to dpas[i], `batch` pages a call, and return the seconds that it took."""
-        data = pages.data.cast("B")
+    @property
+    def channel(self) -> grpc.Channel:
+        """For calls that only one row makes."""
+        return self._channel
 
-        def calls() -> Iterator[grpc.CallFuture[memory_pb2.WriteResponse]]:
-            for first in range(0, len(dpas), batch):
-                part = dpas[first : first + batch]
-                yield self._memory.Write.future(
-                    memory_pb2.WriteRequest(
-                        session=self._session,
-                        generation=self._generation,
-                        dpas=part.tolist(),
-                        data=bytes(data[first * PAGE_BYTES : (first + len(part)) * PAGE_BYTES]),
-                    ),
-                    timeout=_CALL_DEADLINE_S,
-                )
-
+    def write(self, dpas: Addresses, pages: Pages, *, batch: int, in_flight: int) -> float:
+        """As `PageHost.write`."""
         begun = time.perf_counter()
-        answers = _in_flight(calls(), in_flight)
+        accepted = self._write_parts(
+            dpas, pages, range(0, len(dpas), batch), batch=batch, in_flight=in_flight
+        )
         seconds = time.perf_counter() - begun
-        accepted = sum(answer.accepted_pages for answer in answers)
         if accepted != len(dpas):
             raise BenchError(f"{len(dpas)} pages were written, {accepted} accepted")
         return seconds
 
-    def read(self, dpas: NDArray[np.uint64], expected: Pages, *, batch: int, in_flight: int) -> float:
-        """Read dpas, `batch` pages a call, and return the seconds; afterwards every byte is compared.
+    def read(self, dpas: Addresses, expected: Pages, *, batch: int, in_flight: int) -> float:
+        """As `PageHost.read`.
 
         Raises:
             BenchError: dpas[i] did not hold expected[i].
         """
-
-        def calls() -> Iterator[grpc.CallFuture[memory_pb2.ReadResponse]]:
-            for first in range(0, len(dpas), batch):
-                yield self._memory.Read.future(
-                    memory_pb2.ReadRequest(
-                        session=self._session,
-                        generation=self._generation,
-                        dpas=dpas[first : first + batch].tolist(),
-                    ),
-                    timeout=_CALL_DEADLINE_S,
-                )
-
+        landing = self._land(len(dpas))
+        landing[:, 0] ^= 0xFF  # nobody shall pass by what an earlier read left here
         begun = time.perf_counter()
-        answers = _in_flight(calls(), in_flight)
+        came = self._read_parts(dpas, landing, range(0, len(dpas), batch), batch=batch, in_flight=in_flight)
         seconds = time.perf_counter() - begun
-        first = 0
-        for answer in answers:
-            found = np.frombuffer(answer.data, dtype=np.uint8).reshape(-1, PAGE_BYTES)
-            wrong = (found != expected[first : first + len(found)]).any(axis=1)
-            if wrong.any():
-                raise BenchError(f"{int(wrong.sum())} pages of a read came back wrong")
-            first += len(found)
-        if first != len(dpas):
-            raise BenchError(f"{len(dpas)} pages were read, {first} came back")
+        if came != len(dpas):
+            raise BenchError(f"{len(dpas)} pages were read, {came} came back")
+        compare(landing, expected)
         return seconds
 
-    def call_seconds(self, dpas: NDArray[np.uint64], pages: Pages, *, reads: bool) -> list[float]:
-        """Seconds of each of single-page calls made one after the other."""
-        taken = []
-        for position in range(len(dpas)):
-            one, page = dpas[position : position + 1], pages[position : position + 1]
-            taken.append(
-                self.read(one, page, batch=1, in_flight=1)
-                if reads
-                else self.write(one, page, batch=1, in_flight=1)
+    def write_until(
+        self, deadline: float, dpas: Addresses, pages: Pages, *, batch: int, in_flight: int
+    ) -> int:
+        """Write the pages over and over until `time.monotonic()` passes the deadline.
+
+        Returns:
+            Pages of answers that came before it.
+        """
+        starts = _until(deadline, range(0, len(dpas), batch))
+        return self._write_parts(dpas, pages, starts, batch=batch, in_flight=in_flight, deadline=deadline)
+
+    def read_until(
+        self, deadline: float, dpas: Addresses, pages: Pages, *, batch: int, in_flight: int
+    ) -> int:
+        """Read likewise; afterwards what was read last of each address is compared."""
+        landing = self._land(len(dpas))
+        landing[:] = pages
+        starts = _until(deadline, range(0, len(dpas), batch))
+        came = self._read_parts(dpas, landing, starts, batch=batch, in_flight=in_flight, deadline=deadline)
+        compare(landing, pages)
+        return came
+
+    def _write_parts(
+        self,
+        dpas: Addresses,
+        pages: Pages,
+        starts: Iterable[int],
+        *,
+        batch: int,
+        in_flight: int,
+        deadline: float = math.inf,
+    ) -> int:
+        data, accepted = pages.data.cast("B"), 0
+
+        def calls() -> Iterator[tuple[int, grpc.CallFuture[memory_pb2.WriteResponse]]]:
+            for first in starts:
+                part = dpas[first : first + batch]
+                bytes_of_part = data[first * PAGE_BYTES : (first + len(part)) * PAGE_BYTES]
+                request = self._messages.write(part, bytes_of_part)
+                yield first, self._write.future(request, timeout=_CALL_DEADLINE_S)
+
+        for _, answer in _answers(calls(), in_flight):
+            if time.monotonic() < deadline:
+                accepted += answer.accepted_pages
+        return accepted
+
+    def _read_parts(
+        self,
+        dpas: Addresses,
+        landing: Pages,
+        starts: Iterable[int],
+        *,
+        batch: int,
+        in_flight: int,
+        deadline: float = math.inf,
+    ) -> int:
+        flat, came = landing.reshape(-1).data, 0
+
+        def calls() -> Iterator[tuple[int, grpc.CallFuture[bytes]]]:
+            for first in starts:
+                request = self._messages.read(dpas[first : first + batch])
+                yield first, self._read.future(request, timeout=_CALL_DEADLINE_S)
+
+        for first, answer in _answers(calls(), in_flight):
+            data = pages_of_reply(answer)
+            if len(data) != min(batch, len(dpas) - first) * PAGE_BYTES:
+                raise BenchError(f"{len(data)} bytes came back for a batch of {batch} pages")
+            flat[first * PAGE_BYTES : first * PAGE_BYTES + len(data)] = data
+            if time.monotonic() < deadline:
+                came += len(data) // PAGE_BYTES
+        return came
+
+    def empty_call(self) -> float:
+        """Seconds of a call that does nothing: the standard health check, on the same listener."""
+        begun = time.perf_counter()
+        self._ask(self._health.Check, health_pb2.HealthCheckRequest())
+        return time.perf_counter() - begun
+
+    def trim_all(self, pages: int, range_pages: int) -> float:
+        """TRIM the first `pages` pages, in ranges of so many, then FLUSH; the seconds."""
+        begun = time.perf_counter()
+        starts = range(0, pages, range_pages)
+        for first in range(0, len(starts), _TRIM_RANGES):
+            ranges = [
+                types_pb2.DpaRange(
+                    start=start * PAGE_BYTES, length=min(range_pages, pages - start) * PAGE_BYTES
+                )
+                for start in starts[first : first + _TRIM_RANGES]
+            ]
+            self._ask(
+                self._memory.Trim,
+                memory_pb2.TrimRequest(session=self.session, generation=self.generation, ranges=ranges),
             )
-        return taken
+        self._ask(
+            self._memory.Flush, memory_pb2.FlushRequest(session=self.session, generation=self.generation)
+        )
+        return time.perf_counter() - begun
+
+    def telemetry(self) -> types_pb2.Telemetry:
+        """The device and the region, now."""
+        request = device_pb2.GetTelemetryRequest(session=self.session, generation=self.generation)
+        answer = self._ask(self._device.GetTelemetry, request)
+        telemetry: types_pb2.Telemetry = answer.telemetry
+        return telemetry
+
+    def watch(self) -> grpc.CallIterator[device_pb2.WatchEventsResponse]:
+        """The event stream, from now on."""
+        return self._device.WatchEvents(
+            device_pb2.WatchEventsRequest(session=self.session, generation=self.generation)
+        )
+
+    def _land(self, pages: int) -> Pages:
+        """Memory that reads land in, faulted in once: a host's page frames are not fresh either."""
+        if len(self._landing) < pages:
+            self._landing = np.ones((pages, PAGE_BYTES), dtype=np.uint8)
+        return self._landing[:pages]
+
+    @staticmethod
+    def _ask(call: Callable[..., Any], request: Any) -> Any:
+        try:
+            return call(request, timeout=_CALL_DEADLINE_S)
+        except grpc.RpcError as error:
+            raise BenchError(str(read_refusal(error))) from error
 
 
-def _in_flight(calls: Iterable[grpc.CallFuture[T]], depth: int) -> list[T]:
-    """Start calls so that at most `depth` are under way; their answers in order."""
-    waiting: deque[grpc.CallFuture[T]] = deque()
-    answers: list[T] = []
+def compare(found: Pages, expected: Pages) -> None:
+    """Every byte.
+
+    Raises:
+        BenchError: with the number of pages that differ.
+    """
+    wrong = (found != expected).any(axis=1)
+    if wrong.any():
+        raise BenchError(f"{int(wrong.sum())} pages of a read came back wrong")
+
+
+def call_seconds(host: PageHost, dpas: Addresses, pages: Pages, *, reads: bool) -> list[float]:
+    """Seconds of each of single-page commands made one after the other."""
+    call = host.read if reads else host.write
+    return [call(dpas[at : at + 1], pages[at : at + 1], batch=1, in_flight=1) for at in range(len(dpas))]
+
+
+def _until(deadline: float, starts: range) -> Iterator[int]:
+    """The same starts over and over, until the deadline."""
+    while True:
+        for start in starts:
+            if time.monotonic() >= deadline:
+                return
+            yield start
+
+
+def _answers(calls: Iterable[tuple[int, grpc.CallFuture[T]]], depth: int) -> Iterator[tuple[int, T]]:
+    """Start calls so that at most `depth` are under way; their answers in order, each with its number.
+
+    Raises:
+        BenchError: one was refused; the others are cancelled.
+    """
+    waiting: deque[tuple[int, grpc.CallFuture[T]]] = deque()
     try:
-        for call in calls:
-            waiting.append(call)
+        for numbered in calls:
+            waiting.append(numbered)
             if len(waiting) >= depth:
-                answers.append(waiting.popleft().result())
-        answers.extend(call.result() for call in waiting)
+                number, call = waiting.popleft()
+                yield number, call.result()
+        while waiting:
+            number, call = waiting.popleft()
+            yield number, call.result()
     except grpc.RpcError as error:
-        for call in waiting:
+        for _, call in waiting:
             call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leave it bare
         raise BenchError(str(read_refusal(error))) from error
-    return answers
