@@ -13,6 +13,7 @@ from cxldev.outcomes import SessionRef
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cramwire.page_messages import PageRequest
     from cramwire.v1 import operator_pb2, types_pb2
     from cxldev.faults import Fault
 
@@ -31,6 +32,12 @@ class _OfSession(Protocol):
 def session(request: _OfSession) -> SessionRef:
     """The session that a request shows."""
     return SessionRef(request.session, request.generation)
+
+
+def page_request(request: PageRequest) -> tuple[SessionRef, Addresses]:
+    """Session and addresses of a request that carries or asks for pages, copied out of its message."""
+    dpas = np.frombuffer(request.dpas, "<u8").astype(np.uint64)
+    return SessionRef(request.session, request.generation), dpas
 
 
 def addresses(dpas: Sequence[int]) -> Addresses:

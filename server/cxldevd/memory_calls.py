@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from cramwire.page_messages import put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
 from cxldev.errors import WriteRefused
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from cramwire.page_messages import PageRequest
     from cxldev.codec import Buffer
     from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, TrimOutcome, WriteOutcome
     from cxldevd.pools import InFlight, Slots
@@ -45,18 +47,16 @@ class MemoryCalls:
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
-    def write(
-        self, request: memory_pb2.WriteRequest, context: grpc.ServicerContext
-    ) -> memory_pb2.WriteResponse:
+    def write(self, request: PageRequest, context: grpc.ServicerContext) -> memory_pb2.WriteResponse:
         """Store pages in order."""
-        ref, dpas, data = from_wire.session(request), from_wire.addresses(request.dpas), request.data
+        ref, dpas, data = *from_wire.page_request(request), request.data
         outcome = self.store(ref, dpas, len(data), lambda: data, context)
         return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
 
-    def read(self, request: memory_pb2.ReadRequest, context: grpc.ServicerContext) -> bytes:
+    def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        outcome = self.load(from_wire.session(request), from_wire.addresses(request.dpas), context)
-        return read_reply(outcome.pieces, outcome.device_ns)
+        outcome = self.load(*from_wire.page_request(request), context)
+        return put_read_response(outcome.pieces, outcome.device_ns)
 
     def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
         """Give ranges up."""
@@ -179,25 +179,3 @@ class MemoryCalls:
 def _still_there(caller: Caller) -> None:
     if not caller.is_active():
         raise CallerGone
-
-
-_DATA_TAG = b"\x0a"
-_DEVICE_NS_TAG = b"\x10"
-
-
-def read_reply(pieces: list[Buffer], device_ns: int) -> bytes:
-    """A ReadResponse, serialized with one copy of the data where protobuf makes three."""
-    size = sum(map(len, pieces))
-    parts: list[Buffer] = [_DATA_TAG, _varint(size), *pieces] if size else []
-    if device_ns:
-        parts += [_DEVICE_NS_TAG, _varint(device_ns)]
-    return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

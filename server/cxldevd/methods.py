@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cramwire.page_messages import take_read_request, take_write_request
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def device_service(service: Service, calls: DeviceCalls, watching: CountedPool) 
 def memory_service(service: Service, calls: MemoryCalls, data: CountedPool, flushing: CountedPool) -> Service:
     """Data calls run on the workers; FLUSHes, which wait, apart from them."""
     pb = memory_pb2
-    service.unary("Write", calls.write, pb.WriteRequest.FromString, pb.WriteResponse.SerializeToString, data)
-    service.unary("Read", calls.read, pb.ReadRequest.FromString, bytes, data)
+    service.unary("Write", calls.write, take_write_request, pb.WriteResponse.SerializeToString, data)
+    service.unary("Read", calls.read, take_read_request, bytes, data)
     service.unary("Trim", calls.trim, pb.TrimRequest.FromString, pb.TrimResponse.SerializeToString, data)
     service.unary(
         "Flush", calls.flush, pb.FlushRequest.FromString, pb.FlushResponse.SerializeToString, flushing

@@ -9,7 +9,6 @@ import pytest
 
 from cramwire.v1 import memory_pb2, types_pb2
 from cxldev.config import ExhaustionMode
-from cxldevd.memory_calls import read_reply
 from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 
 pytestmark = pytest.mark.usefixtures("each_transport")
@@ -51,16 +50,6 @@ def test_device_time_is_reported(host: Host) -> None:
     assert host.write(0, prose(1)).device_ns > 0
     request = memory_pb2.ReadRequest(dpas=[PAGE], **host.ref)
     assert host.bench.memory.Read(request).device_ns > 0
-
-
-@pytest.mark.parametrize("device_ns", [0, 1, 127, 128, 850, 1 << 40, (1 << 64) - 1])
-@pytest.mark.parametrize("size", [0, 1, 127, 128, PAGE, 3 * PAGE])
-def test_read_replies_are_what_protobuf_would_write(size: int, device_ns: int) -> None:
-    """The reply built by hand is the same, byte for byte."""
-    data = noise(1)[:size] if size <= PAGE else noise(size // PAGE)
-    expected = memory_pb2.ReadResponse(data=data, device_ns=device_ns)
-    for pieces in ([data], [memoryview(data)], [data[:100], data[100:]]):
-        assert read_reply(pieces, device_ns) == expected.SerializeToString()
 
 
 def test_trimmed_pages_are_zeros_and_free(host: Host) -> None:

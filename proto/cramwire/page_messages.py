@@ -1,0 +1,177 @@
+"""The messages that carry pages, put together and taken apart without protobuf's copies of the pages.
+
+protobuf copies a `bytes` field twice each way. Here a message is joined once, and taken apart into
+views of what came in. On the wire it is the same, byte for byte; what does not have the plain form in
+which every protobuf library writes (each field at most once, in ascending order, numbers packed) is left
+to protobuf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cramwire.v1 import memory_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Buffer = bytes | bytearray | memoryview
+
+WRITE_METHOD: Final = "/cramwire.v1.MemoryService/Write"
+READ_METHOD: Final = "/cramwire.v1.MemoryService/Read"
+
+_LENGTH_DELIMITED: Final = 2
+_VARINT: Final = 0
+_LONGEST_LENGTH: Final = 5
+"""Bytes of a length: of messages below 2 GiB."""
+_LONGEST_VARINT: Final = 10
+_U64: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A WriteRequest, or a ReadRequest, which has no data. Views of the message."""
+
+    session: str
+    generation: str
+    dpas: Buffer
+    """u64, little-endian."""
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPages:
+    """A ReadResponse. A view of the message."""
+
+    data: Buffer
+    device_ns: int
+
+
+def put_write_request(session: str, generation: str, dpas: Buffer, pieces: Sequence[Buffer]) -> bytes:
+    """A WriteRequest of `dpas` (u64, little-endian) and the pages in `pieces`."""
+    parts: list[Buffer] = []
+    for field, value in enumerate((session.encode(), generation.encode(), dpas), start=1):
+        if len(value):
+            parts += [_tag(field, _LENGTH_DELIMITED), _varint(len(value)), value]
+    size = sum(map(len, pieces))
+    if size:
+        parts += [_tag(4, _LENGTH_DELIMITED), _varint(size), *pieces]
+    return b"".join(parts)
+
+
+def put_read_request(session: str, generation: str, dpas: Buffer) -> bytes:
+    """A ReadRequest of `dpas` (u64, little-endian)."""
+    return put_write_request(session, generation, dpas, ())
+
+
+def put_read_response(pieces: Sequence[Buffer], device_ns: int) -> bytes:
+    """A ReadResponse with these pages."""
+    size = sum(map(len, pieces))
+    parts: list[Buffer] = [_tag(1, _LENGTH_DELIMITED), _varint(size), *pieces] if size else []
+    if device_ns:
+        parts += [_tag(2, _VARINT), _varint(device_ns)]
+    return b"".join(parts)
+
+
+def take_write_request(message: bytes) -> PageRequest:
+    """A WriteRequest.
+
+    Raises:
+        google.protobuf.message.DecodeError: it is none.
+    """
+    plain = _plain_request(message, fields=4)
+    if plain is not None:
+        return plain
+    parsed = memory_pb2.WriteRequest.FromString(message)
+    return PageRequest(parsed.session, parsed.generation, _packed(parsed.dpas), parsed.data)
+
+
+def take_read_request(message: bytes) -> PageRequest:
+    """A ReadRequest.
+
+    Raises:
+        google.protobuf.message.DecodeError: it is none.
+    """
+    plain = _plain_request(message, fields=3)
+    if plain is not None:
+        return plain
+    parsed = memory_pb2.ReadRequest.FromString(message)
+    return PageRequest(parsed.session, parsed.generation, _packed(parsed.dpas), b"")
+
+
+def take_read_response(message: bytes) -> ReadPages:
+    """A ReadResponse.
+
+    Raises:
+        google.protobuf.message.DecodeError: it is none.
+    """
+    end = len(message)
+    data: Buffer = b""
+    at = 0
+    if message[:1] == _tag(1, _LENGTH_DELIMITED):
+        size, at = _take_varint(message, 1, _LONGEST_LENGTH)
+        if at < 0 or at + size > end:
+            at = -1
+        else:
+            data, at = memoryview(message)[at : at + size], at + size
+    if at == end:
+        return ReadPages(data, 0)
+    if at >= 0 and message[at : at + 1] == _tag(2, _VARINT):
+        device_ns, at = _take_varint(message, at + 1, _LONGEST_VARINT)
+        if at == end and device_ns <= _U64:
+            return ReadPages(data, device_ns)
+    parsed = memory_pb2.ReadResponse.FromString(message)
+    return ReadPages(parsed.data, parsed.device_ns)
+
+
+def _plain_request(message: bytes, fields: int) -> PageRequest | None:
+    """A request in plain form; None if it is anything else, right or wrong."""
+    end, at, last = len(message), 0, 0
+    view = memoryview(message)
+    found: list[memoryview] = [view[:0]] * (fields + 1)
+    while at < end:
+        field, kind = message[at] >> 3, message[at] & 7
+        if kind != _LENGTH_DELIMITED or not last < field <= fields:
+            return None
+        size, at = _take_varint(message, at + 1, _LONGEST_LENGTH)
+        if at < 0 or at + size > end:
+            return None
+        found[field] = view[at : at + size]
+        at += size
+        last = field
+    dpas = found[3]
+    if len(dpas) % 8:
+        return None
+    try:
+        session, generation = str(found[1], "utf-8"), str(found[2], "utf-8")
+    except UnicodeDecodeError:
+        return None
+    return PageRequest(session, generation, dpas, found[4] if fields == 4 else b"")
+
+
+def _packed(dpas: Sequence[int]) -> bytes:
+    return b"".join(dpa.to_bytes(8, "little") for dpa in dpas)
+
+
+def _tag(field: int, kind: int) -> bytes:
+    return bytes((field << 3 | kind,))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _take_varint(message: bytes, at: int, longest: int) -> tuple[int, int]:
+    """A number and the position behind it; that is -1 where there is no number so short."""
+    value = 0
+    for count, byte in enumerate(message[at : at + longest]):
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            return value, at + count + 1
+    return 0, -1
