@@ -63,7 +63,8 @@ def _serve(settings: Settings) -> None:
 
     from cxldevd.service import BindError, serve  # noqa: PLC0415 - and so it is imported here
 
-    disable_created_metrics()  # a process' start time says the same
+    # A process' start time says the same.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # its author left the types out
     if settings.ready_file is not None:
         _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()
