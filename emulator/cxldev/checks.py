@@ -93,17 +93,17 @@ def page_numbers(
         raise DataLength(f"{data_bytes} bytes of data for {count} pages: {count * PAGE_BYTES} are needed")
     if count <= _FEW:
         return np.array(_few_page_numbers(dpas.tolist(), region_pages), np.int64)
-    loose = np.flatnonzero(dpas & _PAGE_MASK)
-    if loose.size:
-        raise _not_aligned(int(dpas[loose[0]]))
+    # One look at all of them; which one is wrong is found out only where one is.
+    if np.bitwise_or.reduce(dpas) & _PAGE_MASK:
+        raise _not_aligned(int(dpas[np.flatnonzero(dpas & _PAGE_MASK)[0]]))
     numbers = dpas >> _PAGE_SHIFT
-    beyond = np.flatnonzero(numbers >= np.uint64(region_pages))
-    if beyond.size:
+    if int(numbers.max()) >= region_pages:
+        beyond = np.flatnonzero(numbers >= np.uint64(region_pages))
         raise _out_of_range(int(dpas[beyond[0]]), region_pages)
     ranked = np.sort(numbers)
-    twice = np.flatnonzero(ranked[1:] == ranked[:-1])
-    if twice.size:
-        raise _overlapping(int(ranked[twice[0]]) * PAGE_BYTES)
+    same = ranked[1:] == ranked[:-1]
+    if same.any():
+        raise _overlapping(int(ranked[same.argmax()]) * PAGE_BYTES)
     return numbers.astype(np.int64)
 
 
