@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cxldev.config import PAGE_BYTES
@@ -102,13 +102,16 @@ class InFlight:
         """Of all calls."""
         return self._pages
 
-    @contextmanager
-    def hold(self, pages: int) -> Iterator[None]:
+    def hold(self, pages: int) -> AbstractContextManager[None]:
         """Count these pages while this is entered. A request that is alone always has room.
 
         Raises:
-            DeviceBusy: too much is in flight.
+            DeviceBusy: when it is entered, and too much is in flight.
         """
+        return _Hold(self, pages)
+
+    def add(self, pages: int) -> None:
+        """Count them. Raises DeviceBusy."""
         with self._lock:
             if self._pages and self._pages + pages > self._limit_pages:
                 raise DeviceBusy(
@@ -116,8 +119,24 @@ class InFlight:
                     f"{self._limit_pages}; try again"
                 )
             self._pages += pages
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._pages -= pages
+
+    def drop(self, pages: int) -> None:
+        """They are done."""
+        with self._lock:
+            self._pages -= pages
+
+
+class _Hold(AbstractContextManager[None]):
+    """Pages in flight as a context: single pages are too many for a generator each."""
+
+    __slots__ = ("_in_flight", "_pages")
+
+    def __init__(self, in_flight: InFlight, pages: int) -> None:
+        self._in_flight = in_flight
+        self._pages = pages
+
+    def __enter__(self) -> None:
+        self._in_flight.add(self._pages)
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight.drop(self._pages)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Histogram
+from cxldevd.durations import Durations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import grpc
     from prometheus_client import CollectorRegistry
 
@@ -32,7 +30,7 @@ _STREAMS_END_S: Final = 0.5
 
 
 class RequestMetrics:
-    """Counts as plain integers, read once per scrape; only durations go to Prometheus at once."""
+    """Counts as plain integers, read once per scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
@@ -41,21 +39,20 @@ class RequestMetrics:
         self._refused: Counter[type[DeviceError]] = Counter()
         self._running: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
-        self._wall = Histogram(
+        self._wall = Durations(
             "cxldev_request_wall_seconds",
             "Wall time of unary calls inside the service, from thread to answer, by operation.",
-            ["operation"],
-            buckets=_WALL_BUCKETS_S,
-            registry=registry,
+            _WALL_BUCKETS_S,
+            registry,
         )
-        device = Histogram(
+        self._device = Durations(
             "cxldev_request_device_seconds",
             "Device time of data commands by the latency model, by operation.",
-            ["operation"],
-            buckets=_DEVICE_BUCKETS_S,
-            registry=registry,
+            _DEVICE_BUCKETS_S,
+            registry,
         )
-        self._device = {operation: device.labels(operation) for operation in DATA_OPERATIONS}
+        for operation in DATA_OPERATIONS:
+            self._device.knows(operation)
 
     def knows(self, operation: str, *, stream: bool = False) -> None:
         """Export this operation from the start, at 0: a series that appears late has no rate at first."""
@@ -64,20 +61,22 @@ class RequestMetrics:
             if not stream:
                 self._ended[operation, "OK"] = 0
         if not stream:
-            self._wall.labels(operation)
+            self._wall.knows(operation)
 
-    @contextmanager
-    def running(self, operation: str, *, stream: bool = False) -> Iterator[None]:
+    def running(self, operation: str, *, stream: bool = False) -> AbstractContextManager[None]:
         """A call that runs while this is entered."""
-        running = self._streams if stream else self._running
+        return _Running(self, self._streams if stream else self._running, operation)
+
+    def begin(self, running: Counter[str], operation: str) -> None:
+        """One more runs."""
         with self._lock:
             running[operation] += 1
-        try:
-            yield
-        finally:
-            with self._one_less:
-                running[operation] -= 1
-                self._one_less.notify_all()
+
+    def end(self, running: Counter[str], operation: str) -> None:
+        """One runs no more."""
+        with self._one_less:
+            running[operation] -= 1
+            self._one_less.notify_all()
 
     def wait_idle(self, grace_s: float) -> None:
         """Wait until no call runs, at most this long, s.
@@ -100,11 +99,11 @@ class RequestMetrics:
 
     def took(self, operation: str, wall_ns: int) -> None:
         """Wall time of a unary call, ns."""
-        self._wall.labels(operation).observe(wall_ns / 1e9)
+        self._wall.observe(operation, wall_ns)
 
     def device_took(self, operation: str, device_ns: int) -> None:
         """Device time of a data command, ns."""
-        self._device[operation].observe(device_ns / 1e9)
+        self._device.observe(operation, device_ns)
 
     def ended_by_code(self) -> dict[tuple[str, str], int]:
         """Calls by (operation, gRPC status code)."""
@@ -120,3 +119,20 @@ class RequestMetrics:
         """Calls that run, by operation."""
         with self._lock:
             return {**self._running, **self._streams}
+
+
+class _Running(AbstractContextManager[None]):
+    """A call that runs, as a context: single pages are too many for a generator each."""
+
+    __slots__ = ("_metrics", "_operation", "_running")
+
+    def __init__(self, metrics: RequestMetrics, running: Counter[str], operation: str) -> None:
+        self._metrics = metrics
+        self._running = running
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        self._metrics.begin(self._running, self._operation)
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.end(self._running, self._operation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +14,6 @@ from cxldevd.log import LOG
 from cxldevd.wake import Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cxldev.config import DeviceConfig
     from cxldev.events import EventLog
     from cxldevd.clock import Clock
@@ -34,6 +32,19 @@ class Power:
     next: Power | None = None
 
 
+class _Held(AbstractContextManager[tuple[Device, int]]):
+    """The lock as a context. One for all: it knows nothing of who entered it, and costs no generator."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __enter__(self) -> tuple[Device, int]:
+        return self._runtime.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._runtime.leave()
+
+
 class Runtime:
     """Owns the device. Everybody reaches it through `device()`, one at a time.
 
@@ -49,6 +60,7 @@ class Runtime:
         self.draining = False
         self._wall_offset_ns = clock.wall_ns() - clock.now_ns()
         self._lock = threading.Lock()
+        self._held = _Held(self)
         self._device = Device(config, generation=ids.generation(), now_ns=clock.now_ns())
         self._power = Power(self._device.generation, self._device.events)
         self._noticed = 0
@@ -57,15 +69,21 @@ class Runtime:
         self._stopped = False
         self._timer = threading.Thread(target=self._keep_deadlines, name="cxldevd-timer", daemon=True)
 
-    @contextmanager
-    def device(self) -> Iterator[tuple[Device, int]]:
+    def device(self) -> AbstractContextManager[tuple[Device, int]]:
         """The device and the time, for one call, with the lock held. Keep it short: no I/O, no zstd."""
-        with self._lock:
-            try:
-                yield self._device, self.clock.now_ns()
-            finally:
-                # A refused call may have told events too: no more writes, a lease that ran out.
-                self._notice()
+        return self._held
+
+    def enter(self) -> tuple[Device, int]:
+        """Take the lock: for `device()`."""
+        self._lock.acquire()
+        return self._device, self.clock.now_ns()
+
+    def leave(self) -> None:
+        """Give the lock back. Refused calls may have told events, too: no more writes, a lease run out."""
+        try:
+            self._notice()
+        finally:
+            self._lock.release()
 
     def _notice(self) -> None:
         log = self._device.events
