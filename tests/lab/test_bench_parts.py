@@ -1,4 +1,4 @@
-"""Parts of the bench that need no process: messages, percentiles, the policy's and the device's loops."""
+"""Parts of the bench that need no process: percentiles, the policy's and the device's loops."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from cramlab.bench.corpus import Corpus
 from cramlab.bench.device_cost import StoredDevice
 from cramlab.bench.events import media_bytes, percentile
 from cramlab.bench.memory import stored_bytes
-from cramlab.bench.messages import Messages, pages_of_reply
 from cramlab.bench.policy import SimulatedSpace
 from cramlab.bench.wire import BenchError, compare
-from cramwire.v1 import memory_pb2
 
 
 def some_pages(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -23,31 +21,6 @@ def some_pages(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     pages[1::3, 100:140] = 7
     pages[2::3] = draw.integers(0, 256, (len(pages[2::3]), 4096), dtype=np.uint8)
     return pages
-
-
-@pytest.mark.parametrize("count", [1, 2, 300])
-def test_requests_by_hand_say_what_protobuf_says(count: int) -> None:
-    """Whatever parses them finds session, generation, addresses and pages."""
-    messages = Messages("a-session", "0123456789abcdef")
-    dpas = np.arange(count, dtype=np.uint64) * 4096 + (1 << 40)
-    pages = some_pages(count)
-    write = memory_pb2.WriteRequest.FromString(messages.write(dpas, pages.data.cast("B")))
-    assert (write.session, write.generation) == ("a-session", "0123456789abcdef")
-    assert (list(write.dpas), write.data) == (dpas.tolist(), pages.tobytes())
-    read = memory_pb2.ReadRequest.FromString(messages.read(dpas))
-    assert (read.session, read.generation) == ("a-session", "0123456789abcdef")
-    assert list(read.dpas) == dpas.tolist()
-
-
-def test_pages_of_an_answer_are_found_in_any_order_of_its_fields() -> None:
-    """Pages first is the fast way; anything else is protobuf's business."""
-    data = bytes(range(256)) * 32
-    usual = memory_pb2.ReadResponse(data=data, device_ns=7).SerializeToString()
-    unusual = memory_pb2.ReadResponse(device_ns=7).SerializeToString()
-    unusual += memory_pb2.ReadResponse(data=data).SerializeToString()
-    assert bytes(pages_of_reply(usual)) == data
-    assert bytes(pages_of_reply(unusual)) == data
-    assert bytes(pages_of_reply(b"")) == b""
 
 
 def test_one_wrong_byte_is_found() -> None:

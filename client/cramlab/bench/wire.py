@@ -11,8 +11,14 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cramlab.bench.messages import Messages, pages_of_reply
 from cramlab.bench.rows import PAGE_BYTES
+from cramwire.page_messages import (
+    READ_METHOD,
+    WRITE_METHOD,
+    put_read_request,
+    put_write_request,
+    take_read_response,
+)
 from cramwire.refusal import read_refusal
 from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     Addresses = NDArray[np.uint64]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _CALL_DEADLINE_S: Final = 60.0
 _LEASE_NS: Final = 3_600_000_000_000
@@ -70,12 +77,12 @@ class BenchHost:
         self._memory = memory_pb2_grpc.MemoryServiceStub(self._channel)
         # No serializers: requests are bytes already, and answers to reads stay bytes.
         self._write: Any = self._channel.unary_unary(
-            "/cramwire.v1.MemoryService/Write",
+            WRITE_METHOD,
             request_serializer=None,
             response_deserializer=memory_pb2.WriteResponse.FromString,
         )
         self._read: Any = self._channel.unary_unary(
-            "/cramwire.v1.MemoryService/Read", request_serializer=None, response_deserializer=None
+            READ_METHOD, request_serializer=None, response_deserializer=None
         )
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._landing = np.zeros((0, PAGE_BYTES), dtype=np.uint8)
@@ -86,7 +93,6 @@ class BenchHost:
             self._channel.close()
             raise BenchError(f"cannot attach to {address}: {read_refusal(error)}") from error
         self.session, self.generation = attached.session, attached.generation
-        self._messages = Messages(self.session, self.generation)
 
     def __enter__(self) -> Self:
         return self
@@ -160,12 +166,12 @@ class BenchHost:
     ) -> int:
         data, accepted = pages.data.cast("B"), 0
 
-        def calls() -> Iterator[tuple[int, grpc.CallFuture[memory_pb2.WriteResponse]]]:
+        def calls() -> Iterator[tuple[int, Call[memory_pb2.WriteResponse]]]:
             for first in starts:
                 part = dpas[first : first + batch]
                 bytes_of_part = data[first * PAGE_BYTES : (first + len(part)) * PAGE_BYTES]
-                request = self._messages.write(part, bytes_of_part)
-                yield first, self._write.future(request, timeout=_CALL_DEADLINE_S)
+                request = put_write_request(self.session, self.generation, _packed(part), (bytes_of_part,))
+                yield first, _begin(self._write, request, in_flight)
 
         for _, answer in _answers(calls(), in_flight):
             if time.monotonic() < deadline:
@@ -184,13 +190,15 @@ class BenchHost:
     ) -> int:
         flat, came = landing.reshape(-1).data, 0
 
-        def calls() -> Iterator[tuple[int, grpc.CallFuture[bytes]]]:
+        def calls() -> Iterator[tuple[int, Call[bytes]]]:
             for first in starts:
-                request = self._messages.read(dpas[first : first + batch])
-                yield first, self._read.future(request, timeout=_CALL_DEADLINE_S)
+                request = put_read_request(
+                    self.session, self.generation, _packed(dpas[first : first + batch])
+                )
+                yield first, _begin(self._read, request, in_flight)
 
         for first, answer in _answers(calls(), in_flight):
-            data = pages_of_reply(answer)
+            data = take_read_response(answer).data
             if len(data) != min(batch, len(dpas) - first) * PAGE_BYTES:
                 raise BenchError(f"{len(data)} bytes came back for a batch of {batch} pages")
             flat[first * PAGE_BYTES : first * PAGE_BYTES + len(data)] = data
@@ -251,6 +259,11 @@ class BenchHost:
             raise BenchError(str(read_refusal(error))) from error
 
 
+def _packed(dpas: Addresses) -> memoryview:
+    """Addresses as bytes, little-endian."""
+    return dpas.astype("<u8", copy=False).data.cast("B")
+
+
 def compare(found: Pages, expected: Pages) -> None:
     """Every byte.
 
@@ -277,13 +290,48 @@ def _until(deadline: float, starts: range) -> Iterator[int]:
             yield start
 
 
-def _answers(calls: Iterable[tuple[int, grpc.CallFuture[T]]], depth: int) -> Iterator[tuple[int, T]]:
+class Call(Protocol[T_co]):
+    """A call that was begun, or that begins when its result is asked for."""
+
+    def result(self) -> T_co:
+        """Wait for it."""
+        ...
+
+    def cancel(self) -> object:
+        """Nobody will ask any more."""
+        ...
+
+
+class _BlockingCall:
+    """Made when its result is asked for, by the thread that asks: no other has to wake up for it."""
+
+    def __init__(self, method: Callable[..., Any], request: bytes) -> None:
+        self._method = method
+        self._request = request
+
+    def result(self) -> Any:
+        """Make the call."""
+        return self._method(self._request, timeout=_CALL_DEADLINE_S)
+
+    def cancel(self) -> None:
+        """It was never made."""
+
+
+def _begin(method: Any, request: bytes, in_flight: int) -> Call[Any]:
+    """A call beside others, or, where only one is under way at a time, the cheaper kind."""
+    if in_flight == 1:
+        return _BlockingCall(method, request)
+    future: Call[Any] = method.future(request, timeout=_CALL_DEADLINE_S)
+    return future
+
+
+def _answers(calls: Iterable[tuple[int, Call[T]]], depth: int) -> Iterator[tuple[int, T]]:
     """Start calls so that at most `depth` are under way; their answers in order, each with its number.
 
     Raises:
         BenchError: one was refused; the others are cancelled.
     """
-    waiting: deque[tuple[int, grpc.CallFuture[T]]] = deque()
+    waiting: deque[tuple[int, Call[T]]] = deque()
     try:
         for numbered in calls:
             waiting.append(numbered)
@@ -295,5 +343,5 @@ def _answers(calls: Iterable[tuple[int, grpc.CallFuture[T]]], depth: int) -> Ite
             yield number, call.result()
     except grpc.RpcError as error:
         for _, call in waiting:
-            call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leave it bare
+            call.cancel()
         raise BenchError(str(read_refusal(error))) from error
