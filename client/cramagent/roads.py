@@ -11,6 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
 from cramagent.lane import LaneClosed, open_lane
+from cramwire.page_messages import (
+    READ_METHOD,
+    WRITE_METHOD,
+    ReadPages,
+    pack_dpas,
+    put_read_request,
+    put_write_request,
+    take_read_response,
+)
 from cramwire.v1 import lane_pb2, lane_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
@@ -82,15 +91,22 @@ class GrpcRoad:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._memory = memory_pb2_grpc.MemoryServiceStub(channel)
+        # Pages go through without the stub's protobuf, which would copy them three times.
+        self._write: grpc.UnaryUnaryMultiCallable[bytes, memory_pb2.WriteResponse] = channel.unary_unary(
+            WRITE_METHOD,
+            request_serializer=None,
+            response_deserializer=memory_pb2.WriteResponse.FromString,
+        )
+        self._read: grpc.UnaryUnaryMultiCallable[bytes, ReadPages] = channel.unary_unary(
+            READ_METHOD, request_serializer=None, response_deserializer=take_read_response
+        )
 
     def write(
         self, session: Session, dpas: Sequence[int], data: Buffer, *, timeout: float
     ) -> memory_pb2.WriteResponse:
         """See `Road`."""
-        request = memory_pb2.WriteRequest(
-            session=session.session, generation=session.generation, dpas=dpas, data=bytes(data)
-        )
-        return self._memory.Write(request, timeout=timeout)
+        request = put_write_request(session.session, session.generation, pack_dpas(dpas), (data,))
+        return self._write(request, timeout=timeout)
 
     def read(
         self,
@@ -101,8 +117,8 @@ class GrpcRoad:
         timeout: float,
     ) -> int:
         """See `Road`."""
-        request = memory_pb2.ReadRequest(session=session.session, generation=session.generation, dpas=dpas)
-        said = self._memory.Read(request, timeout=timeout)
+        request = put_read_request(session.session, session.generation, pack_dpas(dpas))
+        said = self._read(request, timeout=timeout)
         take(said.data)
         return said.device_ns
 

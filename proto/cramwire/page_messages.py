@@ -8,6 +8,7 @@ to protobuf.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -44,8 +45,17 @@ class PageRequest:
 class ReadPages:
     """A ReadResponse. A view of the message."""
 
-    data: Buffer
+    data: bytes | memoryview
     device_ns: int
+
+
+def pack_dpas(dpas: Sequence[int]) -> bytes:
+    """Addresses as they stand in a message.
+
+    Raises:
+        struct.error: one is no u64.
+    """
+    return struct.pack(f"<{len(dpas)}Q", *dpas)
 
 
 def put_write_request(session: str, generation: str, dpas: Buffer, pieces: Sequence[Buffer]) -> bytes:
@@ -84,7 +94,7 @@ def take_write_request(message: bytes) -> PageRequest:
     if plain is not None:
         return plain
     parsed = memory_pb2.WriteRequest.FromString(message)
-    return PageRequest(parsed.session, parsed.generation, _packed(parsed.dpas), parsed.data)
+    return PageRequest(parsed.session, parsed.generation, pack_dpas(parsed.dpas), parsed.data)
 
 
 def take_read_request(message: bytes) -> PageRequest:
@@ -97,7 +107,7 @@ def take_read_request(message: bytes) -> PageRequest:
     if plain is not None:
         return plain
     parsed = memory_pb2.ReadRequest.FromString(message)
-    return PageRequest(parsed.session, parsed.generation, _packed(parsed.dpas), b"")
+    return PageRequest(parsed.session, parsed.generation, pack_dpas(parsed.dpas), b"")
 
 
 def take_read_response(message: bytes) -> ReadPages:
@@ -107,7 +117,7 @@ def take_read_response(message: bytes) -> ReadPages:
         google.protobuf.message.DecodeError: it is none.
     """
     end = len(message)
-    data: Buffer = b""
+    data: bytes | memoryview = b""
     at = 0
     if message[:1] == _tag(1, _LENGTH_DELIMITED):
         size, at = _take_varint(message, 1, _LONGEST_LENGTH)
@@ -148,10 +158,6 @@ def _plain_request(message: bytes, fields: int) -> PageRequest | None:
     except UnicodeDecodeError:
         return None
     return PageRequest(session, generation, dpas, found[4] if fields == 4 else b"")
-
-
-def _packed(dpas: Sequence[int]) -> bytes:
-    return b"".join(dpa.to_bytes(8, "little") for dpa in dpas)
 
 
 def _tag(field: int, kind: int) -> bytes:

@@ -22,9 +22,7 @@ DATA = st.binary(max_size=300)
 DEVICE_NS = st.one_of(st.sampled_from((0, 1, 127, 128, 1 << 40, 2**64 - 1)), st.integers(0, 2**64 - 1))
 
 
-def packed(dpas: list[int]) -> bytes:
-    """As they stand in a message."""
-    return b"".join(dpa.to_bytes(8, "little") for dpa in dpas)
+packed = by_hand.pack_dpas
 
 
 @given(WORDS, WORDS, DPAS, DATA)
