@@ -80,10 +80,12 @@ class LaneCommands:
     def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         dpas = self._addresses(segment, slot, command.count, self._most_pages)
         outcome = self._calls.load(ref, dpas, caller)
-        data = outcome.data
-        size = len(data)
-        segment.data[slot][:size] = data
-        return Answer(0, device_ns=outcome.device_ns, data_bytes=size)
+        # Page by page: joined first, they would be copied twice.
+        into, end = segment.data[slot], 0
+        for page in outcome.pieces:
+            begin, end = end, end + PAGE_BYTES
+            into[begin:end] = page
+        return Answer(0, device_ns=outcome.device_ns, data_bytes=end)
 
     def _trim(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         pairs = self._addresses(segment, slot, 2 * command.count, 2 * self._most_ranges)

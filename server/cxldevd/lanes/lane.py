@@ -1,10 +1,10 @@
 """One lane: its memory, its bells, and the threads that answer it.
 
 One thread at a time has the turn: it alone waits for the bell. It takes one command; a small one it
-carries out at once, as a handover between threads costs more than the command. Before a large one, and
-before it waits for anything, it passes the turn to another thread, made if there is none to spare. So
-there are at most as many threads as slots and one more, and they are this lane's alone: a host that
-keeps them busy or stuck keeps nobody else waiting.
+carries out at once and keeps its turn, as a handover between threads costs more than the command. Before
+a large one, and before it waits for anything, it passes the turn to another thread, made if there is
+none to spare. So there are at most as many threads as slots and one more, and they are this lane's
+alone: a host that keeps them busy or stuck keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -128,25 +128,28 @@ class Lane:
         threading.Thread(target=self._serve, name="cxldevd-lane", daemon=True).start()
 
     def _serve(self) -> None:
+        turn = Turn(None)
         try:
             while True:
-                with self._lock:
-                    self._spare += 1
-                self._turn.acquire()
-                turn = Turn(self)
-                try:
-                    with self._lock:
-                        self._spare -= 1
-                    slot = self._next()
-                    if slot is None:
-                        return
-                    self._answer(slot, turn)
-                finally:
-                    turn.give_up()
+                if not turn.held:
+                    turn = self._wait_for_turn()
+                slot = self._next()
+                if slot is None:
+                    return
+                self._answer(slot, turn)
         except (LaneBroken, OSError) as error:
             self.close(str(error))
         finally:
+            turn.give_up()
             self._leave()
+
+    def _wait_for_turn(self) -> Turn:
+        with self._lock:
+            self._spare += 1
+        self._turn.acquire()
+        with self._lock:
+            self._spare -= 1
+        return Turn(self)
 
     def _leave(self) -> None:
         with self._lock:
@@ -200,7 +203,8 @@ class Lane:
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
         finally:
-            self.forget(caller)
+            if caller.waited:
+                self.forget(caller)
         with self._lock:
             self._segment.completions[self._answered % self._slots] = slot
             self._answered += 1
@@ -233,8 +237,14 @@ class Lane:
 class Turn:
     """The right to wait for the bell, which one thread has, until it gives it up."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane: Lane | None = lane
+    def __init__(self, lane: Lane | None) -> None:
+        """None: nobody's turn."""
+        self._lane = lane
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not given up."""
+        return self._lane is not None
 
     def give_up(self) -> None:
         """Pass it on; nothing happens the second time."""
@@ -249,6 +259,8 @@ class LaneCaller:
     def __init__(self, lane: Lane, turn: Turn) -> None:
         self._lane = lane
         self._turn = turn
+        self.waited = False
+        """Whether its command asked to be told, and so has to be forgotten."""
 
     def is_active(self) -> bool:
         """Whether the lane is open."""
@@ -257,6 +269,7 @@ class LaneCaller:
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Tell when the lane closes, and let another thread wait for the bell meanwhile."""
         self._turn.give_up()
+        self.waited = True
         return self._lane.remember(self, callback)
 
 
