@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from cramwire.transport import tune_malloc
+from cramwire.transport import tune_grpc, tune_malloc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The program. What is wrong is said in one line; see `cram-agent run --help` for the exit status."""
     tune_malloc()
+    tune_grpc()
     # grpc allocates from its import on: it must come after malloc was told how.
     from cramagent.cli import cli  # noqa: PLC0415
 

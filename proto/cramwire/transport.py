@@ -1,12 +1,14 @@
-"""How both ends of the wire are set up: malloc, message sizes, channel options.
+"""How both ends of the wire are set up: malloc, grpc's threads, message sizes, channel options.
 
-`tune_malloc` must run before grpc is imported, so this file imports neither grpc nor anything that
-does.
+`tune_malloc` and `tune_grpc` must run before grpc is imported, so this file imports neither grpc nor
+anything that does.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 MESSAGE_BYTES: Final = 8 << 20
@@ -56,3 +58,26 @@ def tune_malloc() -> bool:
             (_M_TOP_PAD, 64 << 20),
         )
     )
+
+
+_EXPERIMENTS: Final = "GRPC_EXPERIMENTS"
+_MEASURED: Final = "1.85."
+"""Releases of grpcio that have these switches, and where they were measured."""
+
+
+def tune_grpc() -> bool:
+    """Tell grpc to poll its sockets on the threads that wait for them.
+
+    Its event engine, the default, polls on threads of its own and hands each event on: measured, both
+    ends together spend 700 us of processor time for an empty call that way, and 450 us without it.
+
+    Returns:
+        Whether it was told: not if the environment says something else, nor in a release that may not
+        know these switches.
+    """
+    try:
+        known = version("grpcio").startswith(_MEASURED)
+    except PackageNotFoundError:
+        return False
+    wanted = "-event_engine_client,-event_engine_listener"
+    return known and os.environ.setdefault(_EXPERIMENTS, wanted) == wanted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cramwire.ready import write_ready
-from cramwire.transport import tune_malloc
+from cramwire.transport import tune_grpc, tune_malloc
 from cxldevd.log import logging_to
 from cxldevd.options import CONFIG, GroupedCommand, parameters
 from cxldevd.settings import Settings, SettingsError
@@ -21,7 +21,6 @@ from cxldevd.sources import resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import FrameType
 
 _WRONG_SETTINGS, _CANNOT_SERVE = 2, 1
 
@@ -59,6 +58,7 @@ def _run(**given: Any) -> None:
 def _serve(settings: Settings) -> None:
     # Before grpc is imported: it allocates with what it finds.
     tune_malloc()
+    tune_grpc()
     from prometheus_client import disable_created_metrics  # noqa: PLC0415 - grpc comes with what follows
 
     from cxldevd.service import BindError, serve  # noqa: PLC0415 - and so it is imported here
@@ -68,15 +68,12 @@ def _serve(settings: Settings) -> None:
     if settings.ready_file is not None:
         _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if told_to_end.is_set():
-            os.write(2, b"cxldevd: second signal, ending at once\n")
-            os._exit(128 + number)
-        told_to_end.set()
-
+    received, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda _number, _frame: None)
+    threading.Thread(target=_obey, args=(received, told_to_end), name="cxldevd-signals", daemon=True).start()
     try:
         with serve(settings) as service:
             metrics = f"http://{service.metrics_address}/metrics" if service.metrics_address else "off"
@@ -101,6 +98,19 @@ def _serve(settings: Settings) -> None:
     except (OSError, MemoryError) as error:
         # Memory for the media, threads, descriptors: what the system denies a process that starts.
         _fail(f"cannot serve: {error}", _CANNOT_SERVE)
+
+
+def _obey(received: int, told_to_end: threading.Event) -> NoReturn:
+    """The first signal asks for the end, the second forces it. `received`: where their numbers come in.
+
+    On a thread of its own: a handler runs on the main thread, and one that comes as that is about to wait
+    runs when the wait is over.
+    """
+    os.read(received, 1)
+    told_to_end.set()
+    (number,) = os.read(received, 1)
+    os.write(2, b"cxldevd: second signal, ending at once\n")
+    os._exit(128 + number)
 
 
 def _with_ready_file(path: Path, facts: dict[str, str | int] | None) -> None:

@@ -19,9 +19,10 @@ RUN = ["run", "--device", "127.0.0.1:1", "--source", "synthetic", "--device-time
 
 
 @pytest.fixture(autouse=True)
-def _no_malloc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process' malloc is not the program's to tune."""
+def _not_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process' malloc and environment are not the program's to tune."""
     monkeypatch.setattr(program, "tune_malloc", lambda: False)
+    monkeypatch.setattr(program, "tune_grpc", lambda: False)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
