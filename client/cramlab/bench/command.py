@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cramctl.options import json_file_option
-from cramwire.transport import tune_malloc
+from cramwire.transport import tune_grpc, tune_malloc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,7 @@ def bench(
     """
     # Before grpc is loaded: the client's end allocates buffers as large as the server's.
     tune_malloc()
+    tune_grpc()
     from cramlab.bench.run import run_bench  # noqa: PLC0415
 
     run_bench(
