@@ -19,6 +19,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
+from cramwire.bell import Patience
 from cramwire.lane import Command, LaneBroken, Operation, Segment, parse_hello
 from cramwire.refusal import CODES, Refusal, Refused, refusal_of
 
@@ -32,9 +33,8 @@ Buffer = bytes | bytearray | memoryview
 
 _HELLO_BYTES: Final = 256
 _DESCRIPTORS: Final = 3
-_LOOK_S: Final = 200e-6
-_LONGEST_REST: Final = 256
-"""Turns."""
+_LOOK_NS: Final = 200_000
+"""A small command takes about half of it."""
 
 
 class LaneClosed(Exception):
@@ -63,35 +63,6 @@ class LaneCall:
         return self._lane.finish(self, timeout_s, take)
 
 
-class _Patience:
-    """Looks for the bell a while before it sleeps: measured, a sleeper is woken 70 us late.
-
-    Pays for single commands where there is a processor to spare. Where it did not pay, it is left be for
-    some turns, for twice as many each time.
-    """
-
-    def __init__(self) -> None:
-        self._rest = 0
-        self._next_rest = 1
-
-    def look(self, poll: select.poll, under_way: int) -> list[tuple[int, int]]:
-        """What happened within a short time; empty if nothing did, or it is not worth a look."""
-        if under_way != 1:
-            return []
-        if self._rest:
-            self._rest -= 1
-            return []
-        until = time.monotonic() + _LOOK_S
-        while time.monotonic() < until:
-            events = poll.poll(0)
-            if events:
-                self._next_rest = 1
-                return events
-        self._rest = self._next_rest
-        self._next_rest = min(2 * self._next_rest, _LONGEST_REST)
-        return []
-
-
 class Lane:
     """One open lane. Made by `open_lane`."""
 
@@ -110,7 +81,7 @@ class Lane:
         self._inside = 0
         """Threads that copy from or to the memory."""
         self._sent = self._heard = 0
-        self._patience = _Patience()
+        self._patience = Patience(_LOOK_NS)
         self._why_closed = ""
 
     @property
@@ -260,7 +231,8 @@ class Lane:
         self._listening = True
         self._changed.release()
         try:
-            events = self._patience.look(self._poll, self._sent - self._heard)
+            # Where several are under way, the next answer comes while one is busy with the last.
+            events = self._patience.look(self._poll) if self._sent - self._heard == 1 else []
             if not events:
                 # Rounded up: poll counts in ms, and one that is too early would ask again in a tight loop.
                 events = self._poll.poll(int(left_s * 1000) + 1)

@@ -41,6 +41,8 @@ class LaneCommands:
         self._most_pages = guard.config.max_pages_per_request
         self._most_ranges = guard.config.max_ranges_per_trim
         self._of_thread = threading.local()
+        self.looking: Final = threading.Lock()
+        """Held by the lane that looks for its bell without sleep: one thread that does so is enough."""
         self._answers: dict[int, Callable[[Segment, int, Command, SessionRef, Caller], Answer]] = {
             Operation.WRITE: self._write,
             Operation.READ: self._read,

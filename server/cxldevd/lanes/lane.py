@@ -20,6 +20,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
+from cramwire.bell import Patience
 from cramwire.lane import LaneBroken, Segment, pack_hello
 from cxldevd.log import log_event
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _LARGE: Final = 8
 """Pages. Smaller commands gain nothing from a second thread: they hold the interpreter most of the time."""
+_LOOK_NS: Final = 100_000
+"""A host that faults page after page has the next command ready within a part of it."""
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 """Neither end can take memory away from under the other."""
 
@@ -76,6 +79,8 @@ class Lane:
         self._poll = select.poll()
         self._poll.register(self._submitted, select.POLLIN)
         self._poll.register(peer, select.POLLIN)
+        self._patience = Patience(_LOOK_NS)
+        self._was_small = False
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._threads = self._spare = 0
@@ -177,7 +182,7 @@ class Lane:
             LaneBroken: the host rang more often than it has slots, or named one that is not there.
         """
         while self._taken == self._rung:
-            events = self._poll.poll()
+            events = self._look() or self._poll.poll()
             if self._closed:
                 return None
             # The host has nothing more to say on its socket: whatever happens there is its end.
@@ -195,10 +200,20 @@ class Lane:
         self._taken += 1
         return slot
 
+    def _look(self) -> list[tuple[int, int]]:
+        """Behind a small command, the next one is often close. One lane at a time looks for it."""
+        if not self._was_small or not self._commands.looking.acquire(blocking=False):
+            return []
+        try:
+            return self._patience.look(self._poll)
+        finally:
+            self._commands.looking.release()
+
     def _answer(self, slot: int, turn: Turn) -> None:
         command = self._segment.command(slot)
         if command.count >= _LARGE or self._taken != self._rung:
             turn.give_up()
+        self._was_small = turn.held
         caller = LaneCaller(self, turn)
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
