@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _MEDIA: Final = "6GiB"
 """More than a million pages can take, whatever they hold."""
+_PARTS: Final = 16
 _RANGE_PAGES: Final = 1024
 """Of a TRIM: 4 MiB, as a host's merged ranges might be."""
 
@@ -36,28 +39,31 @@ class ManyPages:
     def measure(self, bench: Bench, draw: np.random.Generator) -> dict[str, Sample]:
         """Bytes of memory a page beyond its compressed bytes; s of TRIM and FLUSH of all pages.
 
-        The memory of a page is what the device grows by with the second half of them: until then,
-        buffers and threads grow that have nothing to do with stored pages. The second half are the
-        higher addresses, so that its page table grows with it. `whole` is the whole process,
-        interpreter, libraries and buffers, on the shoulders of all pages.
+        The memory of a page is the median of what the device grows by in each of sixteen parts of the
+        fill, whose addresses follow one another, so that the page table grows with each. The median,
+        because buffers and malloc's arenas grow now and then by megabytes that belong to no page.
+        `whole` is the whole process, interpreter, libraries and buffers, on the shoulders of all pages.
         """
         corpus, many = bench.corpus, bench.scale.many_pages
-        half = many // 2
-        order = np.concatenate((draw.permutation(half), half + draw.permutation(many - half)))
-        dpas = order.astype(np.uint64) * np.uint64(PAGE_BYTES)
+        ends = [many * part // _PARTS for part in range(_PARTS + 1)]
+        beyond: list[float] = []
+        seconds, held = 0.0, 0
         with (
             bench.start_device("many", physical=_MEDIA) as device,
             BenchHost(device.address, many, "many") as host,
         ):
-            seconds = _fill(host, corpus, dpas[:half])
-            before = resident_bytes(device.pid)
-            seconds += _fill(host, corpus, dpas[half:])
-            after = resident_bytes(device.pid)
+            now = resident_bytes(device.pid)
+            for start, end in pairwise(ends):
+                pages = start + draw.permutation(end - start)
+                seconds += _fill(host, corpus, pages.astype(np.uint64) * np.uint64(PAGE_BYTES))
+                before, now = now, resident_bytes(device.pid)
+                part_held = _held(corpus, end - start)
+                beyond.append((now - before - part_held) / (end - start))
+                held += part_held
             trimmed = host.trim_all(many, _RANGE_PAGES)
-        first, second = _held(corpus, half), _held(corpus, many - half)
         return {
-            "stored-page-memory": Sample((after - before - second) / (many - half)),
-            "stored-page-memory-whole": Sample((after - first - second) / many),
+            "stored-page-memory": Sample(median(beyond)),
+            "stored-page-memory-whole": Sample((now - held) / many),
             "trim-and-flush": Sample(trimmed, seconds),
         }
 
