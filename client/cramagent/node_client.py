@@ -247,7 +247,10 @@ class NodeClient:
                 if not isinstance(said, Refusal):
                     self.device_ns["read"] += said
                     break
-                bad = set(said.pages_poisoned.dpas) if said.pages_poisoned is not None else set()
+                bad: set[int] = set()
+                if said.pages_poisoned is not None:
+                    bad.update(said.pages_poisoned.dpas)
+                    self.device_ns["read"] += said.pages_poisoned.device_ns
                 lost = [position for position in positions if dpas[position] in bad]
                 if not lost:
                     status = node_status(said)

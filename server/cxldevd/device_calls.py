@@ -96,8 +96,11 @@ class DeviceCalls:
     ) -> Iterator[device_pb2.WatchEventsResponse]:
         """Events of the device and of the caller's region."""
         after = request.after_sequence if request.HasField("after_sequence") else None
-        with self._watchers.one():
-            for item in watch_region(self._runtime, from_wire.session(request), after, context):
+        ref = from_wire.session(request)
+        with self._runtime.device() as (device, now_ns):
+            host = device.host_of(ref, now_ns)
+        with self._watchers.one(host):
+            for item in watch_region(self._runtime, ref, after, context):
                 if isinstance(item, Started):
                     yield device_pb2.WatchEventsResponse(started=to_wire.started(item))
                 elif isinstance(item, Missed):

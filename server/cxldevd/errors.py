@@ -200,7 +200,7 @@ def status_of(error: errors.DeviceError, config: DeviceConfig) -> status_pb2.Sta
                 "named_pages": str(len(named)),
                 "first_dpa": str(named[0]),
             }
-            details = [errors_pb2.PagesPoisoned(dpas=named)]
+            details = [errors_pb2.PagesPoisoned(dpas=named, device_ns=error.device_ns)]
     info = error_details_pb2.ErrorInfo(reason=row.name, domain=DOMAIN, metadata=numbers)
     return status_pb2.Status(
         code=row.code, message=str(error), details=[_packed(detail) for detail in (info, *details)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cramwire.page_messages import put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
-from cxldev.errors import WriteRefused
+from cxldev.errors import Poisoned, WriteRefused
 from cxldevd import from_wire
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from cramwire.page_messages import PageRequest
     from cxldev.codec import Buffer
-    from cxldev.outcomes import FlushOutcome, ReadOutcome, SessionRef, TrimOutcome, WriteOutcome
+    from cxldev.outcomes import (
+        FlushOutcome,
+        FlushTicket,
+        ReadOutcome,
+        SessionRef,
+        TrimOutcome,
+        WriteOutcome,
+    )
     from cxldevd.pools import InFlight, Slots
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
@@ -91,11 +98,13 @@ class MemoryCalls:
             pages = self._codec().compress(fetch())
             try:
                 with self._runtime.device() as (device, now_ns):
+                    # Not only before: who gave this call up may have stored newer bytes meanwhile.
+                    _still_there(caller)
                     outcome = device.commit_write(
                         ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
                     )
             except WriteRefused as refusal:
-                self._spend("write", refusal.device_ns, 0, caller)
+                self._spend("write", refusal.device_ns, refusal.wall_ns, caller)
                 raise
             self._spend("write", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
@@ -104,7 +113,11 @@ class MemoryCalls:
         """Read pages."""
         _still_there(caller)
         with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
-            outcome = self._read(ref, dpas)
+            try:
+                outcome = self._read(ref, dpas)
+            except Poisoned as lost:
+                self._spend("read", lost.device_ns, lost.wall_ns, caller)
+                raise
             self._spend("read", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
 
@@ -113,6 +126,7 @@ class MemoryCalls:
     ) -> TrimOutcome:
         """TRIM ranges, in bytes."""
         with self._runtime.device() as (device, now_ns):
+            _still_there(caller)
             outcome = device.trim(ref, starts, lengths, now_ns)
         if self._runtime.config.trim_delay_ns:
             self._runtime.expect(now_ns + self._runtime.config.trim_delay_ns)
@@ -121,8 +135,12 @@ class MemoryCalls:
 
     def wait_for_trims(self, ref: SessionRef, caller: Caller) -> FlushOutcome:
         """FLUSH."""
-        with self._flushes.one():
-            outcome = self._flush(ref, caller)
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_flush(ref, now_ns)
+            outcome = device.flush_done(ticket, now_ns)
+        if outcome is None:
+            with self._flushes.one(ref.session):
+                outcome = self._wait(ticket, caller)
         self._spend("flush", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
 
@@ -143,13 +161,8 @@ class MemoryCalls:
                 ticket, expanded, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
             )
 
-    def _flush(self, ref: SessionRef, caller: Caller) -> FlushOutcome:
+    def _wait(self, ticket: FlushTicket, caller: Caller) -> FlushOutcome:
         changed = self._runtime.changed
-        with self._runtime.device() as (device, now_ns):
-            ticket = device.begin_flush(ref, now_ns)
-            done_at_once = device.flush_done(ticket, now_ns)
-        if done_at_once is not None:
-            return done_at_once
         # From here on the end of this call, too, wakes all who wait.
         ring_when_gone(caller, changed)
         while True:

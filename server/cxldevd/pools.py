@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -52,13 +53,16 @@ class CountedPool(ThreadPoolExecutor):
 
 
 class Slots:
-    """So many at one time; one more is refused, not queued."""
+    """So many at one time; one more is refused, not queued. A part of them for each holder, at most."""
 
-    def __init__(self, count: int, what: str) -> None:
+    def __init__(self, count: int, what: str, of_one: int | None = None) -> None:
+        """`of_one`: how many one holder may have; None: all."""
         self._count = count
         self._what = what
+        self._of_one = count if of_one is None else of_one
         self._given_back = threading.Condition(threading.Lock())
         self._taken = 0
+        self._holders: Counter[str] = Counter()
 
     @property
     def taken(self) -> int:
@@ -71,21 +75,29 @@ class Slots:
             return self._given_back.wait_for(lambda: self._taken < count, timeout_s)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, holder: str = "") -> Iterator[None]:
         """Take a slot while this is entered.
 
         Raises:
-            DeviceBusy: all are taken.
+            DeviceBusy: all are taken, or all that this holder may have.
         """
         with self._given_back:
             if self._taken >= self._count:
                 raise DeviceBusy(f"all {self._count} {self._what} are taken; close one or try again later")
+            if self._holders[holder] >= self._of_one:
+                raise DeviceBusy(
+                    f"all {self._of_one} {self._what} that one host may have are taken; close one"
+                )
             self._taken += 1
+            self._holders[holder] += 1
         try:
             yield
         finally:
             with self._given_back:
                 self._taken -= 1
+                self._holders[holder] -= 1
+                if not self._holders[holder]:
+                    del self._holders[holder]
                 self._given_back.notify_all()
 
 

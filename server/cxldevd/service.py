@@ -37,6 +37,8 @@ _CONTROL_THREADS: Final = 8
 _REFLECTION_THREADS: Final = 4
 _FLUSHES: Final = 64
 """FLUSHes that wait at one time."""
+_FLUSHES_OF_ONE: Final = 16
+"""Of one host."""
 
 
 class Cxldevd:
@@ -50,7 +52,8 @@ class Cxldevd:
         metrics = RequestMetrics(registry)
         guard = Guard(device, clock, metrics)
         in_flight = InFlight(settings.max_in_flight_bytes)
-        self.host_watchers = Slots(settings.max_watchers, "event streams")
+        self.host_watchers = Slots(settings.max_watchers, "event streams", max(2, settings.max_watchers // 4))
+        self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
         operator_watchers = Slots(settings.max_watchers, "event streams")
         ProcessCollector(registry=registry)
         registry.register(
@@ -70,9 +73,7 @@ class Cxldevd:
         def service(name: str, pool: CountedPool) -> Service:
             return Service(name, guard, pool, settings.max_queued_calls)
 
-        memory_calls = MemoryCalls(
-            self.runtime, in_flight, Slots(_FLUSHES, "FLUSHes"), metrics, settings.time_dilation
-        )
+        memory_calls = MemoryCalls(self.runtime, in_flight, self.flushes, metrics, settings.time_dilation)
         host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),

@@ -51,6 +51,8 @@ def watch_region(
         raise InvalidField(
             f"after_sequence {cursor} lies behind the newest event, {telemetry.event_sequence}"
         )
+    # The session is alive: what ended sessions of this host until here ended earlier ones.
+    alive_at = telemetry.event_sequence
     yield Started(cursor, telemetry)
     while context.is_active():
         runtime.refuse_if_draining()
@@ -66,11 +68,13 @@ def watch_region(
         if missed is not None:
             cursor = missed.last_sequence
             yield missed
+            if over is not None and cursor > alive_at:
+                raise over  # its end may be among them, and what follows of the host's next session
         for event in events[:_AT_ONCE]:
             cursor = event.sequence
             if event.concerns(host):
                 yield event
-                if over is not None and isinstance(event.kind, RegionDetached):
+                if over is not None and cursor > alive_at and isinstance(event.kind, RegionDetached):
                     raise over  # what follows is of the host's next session
         if not events:
             if over is not None:

@@ -94,8 +94,31 @@ def test_cancelled_flush_lets_go() -> None:
             host.trim(0, 1)
             flush: Any = bench.memory.Flush.future(memory_pb2.FlushRequest(**host.ref), timeout=30)
             flush.cancel()
+        assert bench.service.flushes.wait_below(1)
         bench.clock.advance(SECOND)
         assert host.flush().released_media_bytes == 0
+
+
+def test_flushes_of_one_host_do_not_shut_others_out() -> None:
+    """One that has nothing to wait for needs no room; one that waits finds some beside a greedy host."""
+    with bench_of(trim_delay_ns=SECOND) as bench:
+        greedy, other = bench.attach("greedy"), bench.attach("other")
+        for host in (greedy, other):
+            host.write(0, prose(1))
+        greedy.trim(0, 1)
+        due_ns = bench.clock.now_ns() + SECOND
+        flushes: list[Any] = [
+            bench.memory.Flush.future(memory_pb2.FlushRequest(**greedy.ref), timeout=30) for _ in range(16)
+        ]
+        assert bench.clock.until_waited_for(due_ns, waiters=17)  # and the timer
+        assert refused(greedy.flush).reason == "DEVICE_BUSY"
+        assert other.flush().released_media_bytes == 0
+        other.trim(0, 1)
+        waiting = bench.memory.Flush.future(memory_pb2.FlushRequest(**other.ref), timeout=30)
+        assert bench.clock.until_waited_for(due_ns, waiters=18)
+        bench.clock.advance(SECOND)
+        for flush in (*flushes, waiting):
+            assert flush.result().released_media_bytes > 0
 
 
 def test_flush_keeps_the_callers_deadline() -> None:

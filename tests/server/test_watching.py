@@ -6,9 +6,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, operator_pb2, types_pb2
+from cxldev.errors import SessionEnded
+from cxldev.events import Missed, RegionAttached, RegionDetached
+from cxldev.outcomes import SessionRef
+from cxldevd.watching import watch_region
 from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
 if TYPE_CHECKING:
@@ -253,6 +258,67 @@ def test_an_expired_lease_ends_the_stream(bench: Bench, host: Host) -> None:
     assert item.event.region_detached.cause == types_pb2.DETACH_CAUSE_LEASE_EXPIRED
     kinds, end = kinds_until_end(stream)
     assert (kinds, end.reason) == ([], "LEASE_EXPIRED")
+
+
+class Reader:
+    """A caller that stays, for streams that are looked at step by step."""
+
+    def is_active(self) -> bool:
+        """For ever."""
+        return True
+
+    def add_callback(self, callback: Any) -> bool:
+        """It never goes, so it is never told."""
+        return True
+
+
+def stepwise(host: Host, after: int | None) -> Iterator[Any]:
+    """A host's stream behind its beginning. The device is looked at when the next item is asked for."""
+    ref = SessionRef(host.session, host.generation)
+    reader: Any = Reader()
+    stream = watch_region(host.bench.service.runtime, ref, after, reader)
+    next(stream)
+    return stream
+
+
+def test_the_end_of_an_earlier_session_is_told_as_history(bench: Bench, host: Host) -> None:
+    """A stream that reads it when its own session is over, too, goes on to its own end."""
+    second = bench.attach(take_over=True)
+    stream = stepwise(second, after=0)
+    second.detach()
+    told = [type(item.kind) for item in islice(stream, 4)]
+    assert told == [RegionAttached, RegionDetached, RegionAttached, RegionDetached]
+    with pytest.raises(SessionEnded):
+        next(stream)
+
+
+def test_a_late_reader_is_not_told_of_the_next_session() -> None:
+    """The end of its own session fell out of the log: the stream ends with what was missed."""
+    with bench_of(event_log_entries=4) as bench:
+        host = bench.attach()
+        stream = stepwise(host, after=None)
+        host.detach()
+        for _ in range(4):
+            bench.attach().detach()
+        assert isinstance(next(stream), Missed)
+        with pytest.raises(SessionEnded):
+            next(stream)
+
+
+def test_watchers_of_one_host_leave_room_for_others() -> None:
+    """A quarter of the streams is the most that one may have."""
+    with bench_of(settings={"max_watchers": 12}) as bench:
+        host = bench.attach()
+        streams = [host.watch() for _ in range(3)]
+        for stream in streams:
+            started(stream)
+        refusal = refused(lambda: next(host.watch()))
+        assert refusal.reason == "DEVICE_BUSY"
+        assert "one host" in refusal.message
+        other = bench.attach("other").watch()
+        started(other)
+        for stream in (*streams, other):
+            stream.cancel()
 
 
 def test_watchers_are_bounded_on_each_listener() -> None:

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from cramwire.v1 import types_pb2 as cramwire_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ramwire/v1/errors.proto\x12\x0b\x63ramwire.v1\x1a\x17\x63ramwire/v1/types.proto\"y\n\x0cWriteRefused\x12\x16\n\x0e\x61\x63\x63\x65pted_pages\x18\x01 \x01(\r\x12\x13\n\x0brefused_dpa\x18\x02 \x01(\x06\x12\x11\n\tdevice_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"\x1d\n\rPagesPoisoned\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06*\xc7\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_EMPTY_REQUEST\x10\x02\x12\x1c\n\x18\x45RROR_REASON_NOT_ALIGNED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_DATA_LENGTH\x10\x04\x12\x19\n\x15\x45RROR_REASON_TOO_MANY\x10\x05\x12\x1c\n\x18\x45RROR_REASON_OVERLAPPING\x10\x06\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_RANGE\x10\x07\x12 \n\x1c\x45RROR_REASON_UNKNOWN_SESSION\x10\x08\x12!\n\x1d\x45RROR_REASON_STALE_GENERATION\x10\t\x12\x1e\n\x1a\x45RROR_REASON_LEASE_EXPIRED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_SESSION_ENDED\x10\x0b\x12!\n\x1d\x45RROR_REASON_ALREADY_ATTACHED\x10\x0c\x12!\n\x1d\x45RROR_REASON_LOGICAL_CAPACITY\x10\r\x12#\n\x1f\x45RROR_REASON_GUARANTEE_CAPACITY\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_REGION_IN_USE\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_NO_MORE_WRITES\x10\x10\x12\x1d\n\x19\x45RROR_REASON_REGION_LIMIT\x10\x11\x12\x19\n\x15\x45RROR_REASON_POISONED\x10\x12\x12\x1c\n\x18\x45RROR_REASON_DEVICE_BUSY\x10\x13\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_FAULT\x10\x14\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_HOST\x10\x15\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ramwire/v1/errors.proto\x12\x0b\x63ramwire.v1\x1a\x17\x63ramwire/v1/types.proto\"y\n\x0cWriteRefused\x12\x16\n\x0e\x61\x63\x63\x65pted_pages\x18\x01 \x01(\r\x12\x13\n\x0brefused_dpa\x18\x02 \x01(\x06\x12\x11\n\tdevice_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"0\n\rPagesPoisoned\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06\x12\x11\n\tdevice_ns\x18\x02 \x01(\x04*\xc7\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_EMPTY_REQUEST\x10\x02\x12\x1c\n\x18\x45RROR_REASON_NOT_ALIGNED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_DATA_LENGTH\x10\x04\x12\x19\n\x15\x45RROR_REASON_TOO_MANY\x10\x05\x12\x1c\n\x18\x45RROR_REASON_OVERLAPPING\x10\x06\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_RANGE\x10\x07\x12 \n\x1c\x45RROR_REASON_UNKNOWN_SESSION\x10\x08\x12!\n\x1d\x45RROR_REASON_STALE_GENERATION\x10\t\x12\x1e\n\x1a\x45RROR_REASON_LEASE_EXPIRED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_SESSION_ENDED\x10\x0b\x12!\n\x1d\x45RROR_REASON_ALREADY_ATTACHED\x10\x0c\x12!\n\x1d\x45RROR_REASON_LOGICAL_CAPACITY\x10\r\x12#\n\x1f\x45RROR_REASON_GUARANTEE_CAPACITY\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_REGION_IN_USE\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_NO_MORE_WRITES\x10\x10\x12\x1d\n\x19\x45RROR_REASON_REGION_LIMIT\x10\x11\x12\x19\n\x15\x45RROR_REASON_POISONED\x10\x12\x12\x1c\n\x18\x45RROR_REASON_DEVICE_BUSY\x10\x13\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_FAULT\x10\x14\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_HOST\x10\x15\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cramwire.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=221
-  _globals['_ERRORREASON']._serialized_end=932
+  _globals['_ERRORREASON']._serialized_start=240
+  _globals['_ERRORREASON']._serialized_end=951
   _globals['_WRITEREFUSED']._serialized_start=66
   _globals['_WRITEREFUSED']._serialized_end=187
   _globals['_PAGESPOISONED']._serialized_start=189
-  _globals['_PAGESPOISONED']._serialized_end=218
+  _globals['_PAGESPOISONED']._serialized_end=237
 # @@protoc_insertion_point(module_scope)

@@ -163,16 +163,20 @@ class PagesPoisoned(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DPAS_FIELD_NUMBER: _builtins.int
+    DEVICE_NS_FIELD_NUMBER: _builtins.int
+    device_ns: _builtins.int
+    """Device time that the refused read took."""
     @_builtins.property
     def dpas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         dpas: _abc.Iterable[_builtins.int] | None = ...,
+        device_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dpas", b"dpas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_ns", b"device_ns", "dpas", b"dpas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
