@@ -182,6 +182,8 @@ class Lane:
                 self._wait(lambda: call.done, time.monotonic() + timeout_s)
             except Refused:
                 call.abandoned = True
+                # Asked again, and followed by newer bytes, it must not be carried out after them.
+                self._segment.withdraw(slot)
                 raise
             self._inside += 1
         try:
@@ -266,6 +268,8 @@ class Lane:
         """No more commands. Needs the lock."""
         if not self._why_closed:
             self._why_closed = why
+            for slot in self._calls:
+                self._segment.withdraw(slot)
             with contextlib.suppress(OSError):  # the device has closed it already
                 self._peer.shutdown(socket.SHUT_RDWR)
         self._changed.notify_all()

@@ -16,6 +16,10 @@ counters are all there is to know of how far the rings have come: there is no sh
 could scribble over, and the kernel orders the memory on every processor. At most `slots` commands are
 under way, so that no ring's place is written anew before it was read.
 
+A host that gives a command up before it is answered withdraws it: it writes 255 as the operation. The device
+looks again before it changes anything, so that a command that was withdrawn does nothing late. Its slot is
+free when its answer has come.
+
 Neither end trusts the memory: what is read is copied first and checked then. All numbers are
 little-endian.
 """
@@ -44,6 +48,8 @@ _MAGIC: Final = b"cramlane"
 _VERSION: Final = 1
 _HELLO: Final = struct.Struct("<8sIIII")
 _COMMAND: Final = struct.Struct("<IIQ")
+_OPERATION: Final = struct.Struct("<I")
+_WITHDRAWN: Final = 255
 _ANSWER: Final = struct.Struct("<IIQQQ")
 _COMPLETIONS_AT: Final = 2048
 _ANSWER_AT: Final = 64
@@ -186,6 +192,15 @@ class Segment:
     def command(self, slot: int) -> Command:
         """A command's numbers, whatever they are."""
         return Command(*_COMMAND.unpack_from(self._memory, self._starts[slot]))
+
+    def withdraw(self, slot: int) -> None:
+        """Give a command up that is under way: it does nothing from now on that it has not done."""
+        _OPERATION.pack_into(self._memory, self._starts[slot], _WITHDRAWN)
+
+    def withdrawn(self, slot: int) -> bool:
+        """Whether the host gave the command in this slot up."""
+        operation: int = _OPERATION.unpack_from(self._memory, self._starts[slot])[0]
+        return operation == _WITHDRAWN
 
     def put_answer(self, slot: int, answer: Answer, detail: bytes = b"") -> None:
         """Write an answer, and the status of a refusal. One that is too long is left away."""

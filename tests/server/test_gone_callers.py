@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cramwire.v1 import memory_pb2, operator_pb2, types_pb2
-from cxldev.codec import PageCodec
 from cxldevd import from_wire
 from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
+from stall_helpers import Stall, stalled_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pytest
-
-    from cxldev.codec import Buffer, CompressedPages
-
-
-class Stall:
-    """A place where the first thread that comes by stands still until it is let go."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.go = threading.Event()
-        self.passed = 0
-
-    def pass_by(self) -> None:
-        """Wait, if nobody did before."""
-        self.passed += 1
-        if not self.reached.is_set():
-            self.reached.set()
-            assert self.go.wait(DEADLINE_S)
-
-
-@contextmanager
-def stalled_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
-    """The first write stands still in its codec."""
-    stall, compress = Stall(), PageCodec.compress
-
-    def slowly(self: PageCodec, data: Buffer) -> CompressedPages:
-        stall.pass_by()
-        return compress(self, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PageCodec, "compress", slowly)
-        try:
-            yield stall
-        finally:
-            stall.go.set()
 
 
 def start_write(host: Host, data: bytes) -> Any:

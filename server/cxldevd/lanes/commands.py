@@ -14,6 +14,7 @@ import numpy as np
 
 from cramwire.lane import PAGE_BYTES, Answer, Command, Operation
 from cxldev.errors import InvalidField
+from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,5 +121,7 @@ class LaneCommands:
         return memoryview(buffer)[:size]
 
 
-def _unknown(_segment: Segment, _slot: int, command: Command, _ref: SessionRef, _caller: Caller) -> Answer:
+def _unknown(_segment: Segment, _slot: int, command: Command, _ref: SessionRef, caller: Caller) -> Answer:
+    if not caller.is_active():  # withdrawn before it was looked at
+        raise CallerGone
     raise InvalidField(f"a lane has no operation {command.operation}")

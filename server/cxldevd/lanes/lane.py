@@ -214,7 +214,7 @@ class Lane:
         if command.count >= _LARGE or self._taken != self._rung:
             turn.give_up()
         self._was_small = turn.held
-        caller = LaneCaller(self, turn)
+        caller = LaneCaller(self, slot, turn)
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
         finally:
@@ -234,6 +234,10 @@ class Lane:
     def closed(self) -> bool:
         """Whether nobody waits for answers any more."""
         return self._closed
+
+    def waits(self, slot: int) -> bool:
+        """Whether the host still waits for the answer in this slot."""
+        return not self._closed and not self._segment.withdrawn(slot)
 
     def remember(self, caller: LaneCaller, callback: Callable[[], None]) -> bool:
         """Call this when the lane is closed before the command has ended. False: it is closed."""
@@ -271,15 +275,16 @@ class Turn:
 class LaneCaller:
     """The host behind one command: a `Caller`. Who asks to be told when it goes is about to wait."""
 
-    def __init__(self, lane: Lane, turn: Turn) -> None:
+    def __init__(self, lane: Lane, slot: int, turn: Turn) -> None:
         self._lane = lane
+        self._slot = slot
         self._turn = turn
         self.waited = False
         """Whether its command asked to be told, and so has to be forgotten."""
 
     def is_active(self) -> bool:
-        """Whether the lane is open."""
-        return not self._lane.closed
+        """Whether the lane is open and the command was not withdrawn."""
+        return self._lane.waits(self._slot)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Tell when the lane closes, and let another thread wait for the bell meanwhile."""
