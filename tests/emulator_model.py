@@ -75,7 +75,6 @@ class ModelDevice:
         self.refused_pages = 0
         self.level = 1
         self.no_more_writes = False
-        self.starved: set[str] = set()
         self.settle()
 
     # -- media ----------------------------------------------------------------------------------
@@ -117,13 +116,8 @@ class ModelDevice:
         )
         self.level = falls_to if falls_to > self.level else min(self.level, rises_to)
         floor = self.physical * 50 // 1000 + hysteresis
-        alive = {region.session: region for region in self.regions.values()}
-        self.starved = {session for session in self.starved if session in alive}
-        if self.no_more_writes and self.free > floor:
-            rooms = [self.free - self.unmet_of_others(alive[session]) for session in self.starved]
-            if all(room >= PAGE + self.metadata for room in rooms):
-                self.no_more_writes = False
-                self.starved = set()
+        if self.free > floor and self.free >= PAGE + self.metadata:
+            self.no_more_writes = False
 
     def advance(self, now: int) -> None:
         """Time passes."""
@@ -159,7 +153,7 @@ class ModelDevice:
         """One page after the other."""
         region = self.regions[host]
         outcome = None
-        starves = False
+        exhausted = False
         taken = 0
         for page, data in zip(pages, contents, strict=True):
             cost, held = self.cost(data), region.media.get(page, 0)
@@ -169,11 +163,11 @@ class ModelDevice:
                     outcome = Refused(taken, "limit")
                     break
                 if cost - held > room:
-                    starves = True
-                    if not self.poisons or self.metadata - held > max(room, 0):
+                    exhausted |= cost - held > self.free
+                    if not self.poisons:
                         outcome = Refused(taken, "media")
                         break
-                    region.pages[page], region.media[page] = POISON, self.metadata
+                    region.pages[page], region.media[page] = POISON, 0
                     self.hold_back()
                     taken += 1
                     continue
@@ -182,9 +176,8 @@ class ModelDevice:
             taken += 1
         if taken:
             self.settle()
-        if starves:
+        if exhausted:
             self.no_more_writes = True
-            self.starved.add(region.session)
         if outcome is not None:
             self.refused_pages += len(pages) - taken
         return outcome
@@ -198,12 +191,13 @@ class ModelDevice:
         """How many pages held data."""
         region = self.regions[host]
         gone = [page for page in pages if page in region.pages]
+        with_media = [page for page in gone if region.pages[page] is not POISON]
         media = sum(region.media.pop(page) for page in gone)
         for page in gone:
             del region.pages[page]
-        if gone and self.trim_delay:
-            region.queue.append((self.now + self.trim_delay, len(gone), media))
-        elif gone:
+        if with_media and self.trim_delay:
+            region.queue.append((self.now + self.trim_delay, len(with_media), media))
+        elif with_media:
             region.trim_released += media
             self.settle()
         return len(gone)
@@ -212,5 +206,5 @@ class ModelDevice:
         """Stored pages lose their bytes."""
         region = self.regions[host]
         for page in pages:
-            region.pages[page], region.media[page] = POISON, self.metadata
+            region.pages[page], region.media[page] = POISON, 0
         self.settle()

@@ -54,6 +54,8 @@ class Admission:
     """What the page behind them met; None if there is none."""
     poisoned: list[int] = field(default_factory=list)
     """Indices of acknowledged pages that did not fit (mode `poison`)."""
+    media_exhausted: bool = False
+    """Whether the media itself had no room for a page, refused or poisoned."""
 
 
 def admit(growth: NDArray[np.int64], room: Room) -> Admission:
@@ -71,18 +73,18 @@ def admit(growth: NDArray[np.int64], room: Room) -> Admission:
     if not beyond.size:
         return Admission(len(growth), None)
     first = int(beyond[0])
-    return Admission(first, _obstacle(int(running[first]), room))
+    obstacle = _obstacle(int(running[first]), room)
+    return Admission(first, obstacle, media_exhausted=obstacle is Obstacle.MEDIA)
 
 
 def admit_or_poison(growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64], room: Room) -> Admission:
     """Mode `poison`: a page that does not fit the media is acknowledged and poisoned.
 
-    The request ends only at the region's own limit, or where not even the metadata of a poisoned page fits:
-    then nothing could tell that the page was lost.
+    A poisoned page takes no media at all, so the request ends only at the region's own limit.
 
     Args:
         growth: as of `admit`.
-        poisoned_growth: the same, if the page is poisoned: it holds no sectors then.
+        poisoned_growth: the same, if the page is poisoned: it gives back all that it holds. Never above 0.
         room: what there is.
     """
     decision = admit(growth, room)
@@ -90,17 +92,17 @@ def admit_or_poison(growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64
         return decision
     taken = 0
     poisoned: list[int] = []
+    media_exhausted = False
     for index, (whole, lost) in enumerate(zip(growth.tolist(), poisoned_growth.tolist(), strict=True)):
         if whole > 0 and taken + whole > room.limit_bytes:
-            return Admission(index, Obstacle.LIMIT, poisoned)
+            return Admission(index, Obstacle.LIMIT, poisoned, media_exhausted)
         if whole <= 0 or taken + whole <= room.open_bytes:
             taken += whole
-        elif lost <= 0 or taken + lost <= room.open_bytes:
+        else:
+            media_exhausted |= taken + whole > room.free_bytes
             taken += lost
             poisoned.append(index)
-        else:
-            return Admission(index, _obstacle(taken + lost, room), poisoned)
-    return Admission(len(growth), None, poisoned)
+    return Admission(len(growth), None, poisoned, media_exhausted)
 
 
 def _obstacle(taken_bytes: int, room: Room) -> Obstacle:

@@ -9,7 +9,7 @@ import numpy as np
 from cxldev.arena import STEP
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
-from cxldev.outcomes import COMPRESSED, POISONED, RAW
+from cxldev.outcomes import COMPRESSED, POISONED, RAW, PageKind
 from cxldev.page_table import KINDS, MOST_SECTORS
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def audit(power: PowerOn) -> None:
     _equal("stored pages", ledger.stored_pages, sum(one.stored_pages for one in accounts))
     _equal("stored sectors", ledger.stored_sectors, sum(one.stored_sectors for one in accounts))
     _equal("queued pages", ledger.queued_pages, sum(one.queued_pages for one in accounts))
+    _equal("poisoned pages", ledger.poisoned_pages, sum(one.poisoned_pages for one in accounts))
     queued_sectors = sum(one.queued_sectors for one in accounts)
     _equal(
         "sector bytes", ledger.sectors_bytes, (ledger.stored_sectors + queued_sectors) * ledger.sector_bytes
@@ -94,6 +95,8 @@ def _check_account(region: Region) -> None:
     account, table, trims = region.account, region.table, region.trims
     _equal(f"stored pages of {region.host}", account.stored_pages, table.stored_pages)
     _equal(f"stored sectors of {region.host}", account.stored_sectors, int(table.sectors.sum(dtype=np.int64)))
+    poisoned = table.pages_of(PageKind.POISONED)
+    _equal(f"poisoned pages of {region.host}", account.poisoned_pages, poisoned)
     waiting = trims.waiting
     _equal(f"queued pages of {region.host}", account.queued_pages, sum(pages for pages, _ in waiting))
     _equal(f"queued sectors of {region.host}", account.queued_sectors, sum(sectors for _, sectors in waiting))

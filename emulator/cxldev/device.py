@@ -224,13 +224,16 @@ class Device:
         pages = region.table.stored_among(ranges)
         trimmed = len(pages)
         if trimmed:
+            with_media = trimmed - power.heal(region, pages)
+            sectors = power.empty(region, pages)
             due_ns = power.now_ns + self.config.trim_delay_ns
-            region.trims.push(trimmed, power.empty(region, pages), due_ns)
-            if self.config.trim_delay_ns:
-                power.wake_by(due_ns)
-            else:
-                self.counters.released_pages += region.trims.release_due(power.now_ns)
-                power.settle()
+            if with_media:
+                region.trims.push(with_media, sectors, due_ns)
+                if self.config.trim_delay_ns:
+                    power.wake_by(due_ns)
+                else:
+                    self.counters.released_pages += region.trims.release_due(power.now_ns)
+                    power.settle()
         self.counters.trim_requests += 1
         self.counters.trimmed_pages += trimmed
         delay = self._delay(Operation.TRIM, region, trimmed, len(ranges))

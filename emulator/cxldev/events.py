@@ -40,7 +40,7 @@ class NoMoreWritesLeft:
 
 @dataclass(frozen=True, slots=True)
 class PoisonFound:
-    """A read met these poisoned pages. Addresses are the region's."""
+    """A read met these poisoned pages for the first time. Addresses of the region, 512 at most."""
 
     dpas: tuple[int, ...]
 

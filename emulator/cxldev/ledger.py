@@ -2,7 +2,7 @@
 
     used + free = physical
     used = sectors + metadata + staged + reserved
-    metadata = (stored pages + queued pages) * metadata_bytes
+    metadata = (stored pages - poisoned pages + queued pages) * metadata_bytes
     sectors + metadata = what the regions' accounts say, taken together
 
 The parts are booked apart from each other, so that a slip in one shows in the sums. Every change goes
@@ -27,9 +27,12 @@ class Account:
     guaranteed_bytes: int
     limit_bytes: int
     stored_pages: int = 0
+    """Not empty; poisoned ones too."""
+    poisoned_pages: int = 0
+    """Of these: they take no media."""
     stored_sectors: int = 0
     queued_pages: int = 0
-    """Trimmed, media not released yet."""
+    """Trimmed, media not released yet. Pages that were poisoned have none, and do not wait."""
     queued_sectors: int = 0
     used_bytes: int = 0
     """Sectors and metadata, of stored and of queued pages."""
@@ -55,6 +58,7 @@ class Ledger:
         self.staged_bytes = 0
         self.reserved_bytes = 0
         self.stored_pages = 0
+        self.poisoned_pages = 0
         self.stored_sectors = 0
         self.queued_pages = 0
         self.accounts: list[Account] = []
@@ -77,7 +81,7 @@ class Ledger:
         return sum(other.unmet_bytes for other in self.accounts if other is not account)
 
     def media_of(self, pages: int, sectors: int) -> int:
-        """What so many pages with so many sectors take, metadata included."""
+        """What so many pages with so many sectors take, metadata included. Poisoned pages do not count."""
         return sectors * self.sector_bytes + pages * self.metadata_per_page
 
     # -- what is booked -------------------------------------------------------------------------
@@ -94,6 +98,7 @@ class Ledger:
         self._apply(
             account,
             pages=-account.stored_pages,
+            poisoned=-account.poisoned_pages,
             sectors=-account.stored_sectors,
             queued_pages=-account.queued_pages,
             queued_sectors=-account.queued_sectors,
@@ -101,12 +106,19 @@ class Ledger:
         self.accounts.remove(account)
         return released
 
-    def store(self, account: Account, pages: int, sectors: int) -> None:
-        """Stored pages and their sectors changed by this much; media that is released comes back at once."""
-        self._apply(account, pages=pages, sectors=sectors)
+    def store(self, account: Account, pages: int, sectors: int, poisoned: int = 0) -> None:
+        """Stored pages and their sectors changed by this much; media that is released comes back at once.
+
+        Args:
+            account: whose.
+            pages: pages that are not empty any more.
+            sectors: sectors that they take more.
+            poisoned: pages that are poisoned since, less those that were healed by bytes or by TRIM.
+        """
+        self._apply(account, pages=pages, sectors=sectors, poisoned=poisoned)
 
     def queue(self, account: Account, pages: int, sectors: int) -> None:
-        """Stored pages were trimmed: their media stays in use until `release`."""
+        """Stored pages, none of them poisoned, were trimmed: their media stays in use until `release`."""
         self._apply(account, pages=-pages, sectors=-sectors, queued_pages=pages, queued_sectors=sectors)
 
     def release(self, account: Account, pages: int, sectors: int) -> int:
@@ -124,6 +136,7 @@ class Ledger:
         *,
         pages: int = 0,
         sectors: int = 0,
+        poisoned: int = 0,
         queued_pages: int = 0,
         queued_sectors: int = 0,
         reserved_bytes: int = 0,
@@ -131,8 +144,9 @@ class Ledger:
         """Book one change whole, or raise and book nothing. All arguments are differences."""
         before = self._snapshot(account)
         sector_change = (sectors + queued_sectors) * self.sector_bytes
-        metadata_change = (pages + queued_pages) * self.metadata_per_page
+        metadata_change = (pages - poisoned + queued_pages) * self.metadata_per_page
         self.stored_pages += pages
+        self.poisoned_pages += poisoned
         self.stored_sectors += sectors
         self.queued_pages += queued_pages
         self.sectors_bytes += sector_change
@@ -141,6 +155,7 @@ class Ledger:
         self.free_bytes -= sector_change + metadata_change + reserved_bytes
         if account is not None:
             account.stored_pages += pages
+            account.poisoned_pages += poisoned
             account.stored_sectors += sectors
             account.queued_pages += queued_pages
             account.queued_sectors += queued_sectors
@@ -162,7 +177,8 @@ class Ledger:
             self.metadata_bytes,
             self.staged_bytes,
             self.reserved_bytes,
-            self.stored_pages,
+            self.stored_pages - self.poisoned_pages,
+            self.poisoned_pages,
             self.stored_sectors,
             self.queued_pages,
         )
@@ -170,16 +186,24 @@ class Ledger:
             raise CapacityIdentityBroken(f"a part of the media is negative: {self.describe()}")
         if used + self.free_bytes != self.physical_bytes:
             raise CapacityIdentityBroken(f"used + free is not the physical capacity: {self.describe()}")
-        if self.metadata_bytes != (self.stored_pages + self.queued_pages) * self.metadata_per_page:
+        with_media = self.stored_pages - self.poisoned_pages + self.queued_pages
+        if self.metadata_bytes != with_media * self.metadata_per_page:
             raise CapacityIdentityBroken(f"metadata does not match the pages: {self.describe()}")
         if sum([one.used_bytes for one in self.accounts]) != self.sectors_bytes + self.metadata_bytes:
             raise CapacityIdentityBroken(f"the regions do not add up to what is used: {self.describe()}")
         if account is not None and (
-            min(account.stored_pages, account.stored_sectors, account.queued_pages, account.queued_sectors)
+            min(
+                account.stored_pages - account.poisoned_pages,
+                account.poisoned_pages,
+                account.stored_sectors,
+                account.queued_pages,
+                account.queued_sectors,
+            )
             < 0
             or account.used_bytes
             != self.media_of(
-                account.stored_pages + account.queued_pages, account.stored_sectors + account.queued_sectors
+                account.stored_pages - account.poisoned_pages + account.queued_pages,
+                account.stored_sectors + account.queued_sectors,
             )
         ):
             raise CapacityIdentityBroken(f"a region's account does not add up: {account}")
@@ -189,13 +213,14 @@ class Ledger:
         return (
             f"physical {self.physical_bytes}, free {self.free_bytes}, sectors {self.sectors_bytes}, "
             f"metadata {self.metadata_bytes}, staged {self.staged_bytes}, reserved {self.reserved_bytes}, "
-            f"stored pages {self.stored_pages}, queued pages {self.queued_pages}, "
-            f"regions {[one.used_bytes for one in self.accounts]}"
+            f"stored pages {self.stored_pages}, of which poisoned {self.poisoned_pages}, "
+            f"queued pages {self.queued_pages}, regions {[one.used_bytes for one in self.accounts]}"
         )
 
     def _snapshot(self, account: Account | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         mine = (
             self.stored_pages,
+            self.poisoned_pages,
             self.stored_sectors,
             self.queued_pages,
             self.sectors_bytes,
@@ -207,6 +232,7 @@ class Ledger:
             return mine, ()
         return mine, (
             account.stored_pages,
+            account.poisoned_pages,
             account.stored_sectors,
             account.queued_pages,
             account.queued_sectors,
@@ -216,6 +242,7 @@ class Ledger:
     def _restore(self, account: Account | None, before: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         (
             self.stored_pages,
+            self.poisoned_pages,
             self.stored_sectors,
             self.queued_pages,
             self.sectors_bytes,
@@ -226,6 +253,7 @@ class Ledger:
         if account is not None:
             (
                 account.stored_pages,
+                account.poisoned_pages,
                 account.stored_sectors,
                 account.queued_pages,
                 account.queued_sectors,
@@ -235,6 +263,9 @@ class Ledger:
 
 def ratio_milli(pages: int, media_bytes: int) -> int:
     """Observed ratio, per mille: logical bytes by media bytes. 0 while nothing is stored.
+
+    `pages` are those that hold bytes: poisoned ones are left out, they would make a device that loses
+    pages look like one that compresses well.
 
     Pages that take no media at all (same-filled, and no metadata charged) have no finite ratio: the
     result is the largest that a 32-bit field can tell.

@@ -6,7 +6,9 @@
 | sectors  | media sectors charged           | as charged  | 0        | 0     |
 | size     | bytes in the arena              | 0           | 0        | 0     |
 | checksum | of the page, not compressed     | 0           | 0        | 0     |
-| place    | offset in the arena             | the word    | 0        | 0     |
+| place    | offset in the arena             | the word    | 1: told  | 0     |
+
+`told`: the event of this poisoning is in the log already; 0 until a read meets the page.
 """
 
 from __future__ import annotations
@@ -89,6 +91,12 @@ class PageTable:
         self.place[pages] = 0
         if kind:
             self.census[kind, 0] += len(pages)
+
+    def tell_poisoned(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these pages are poisoned and were not told of yet. They are, from now on."""
+        new: NDArray[np.bool_] = (self.kind[pages] == PageKind.POISONED) & (self.place[pages] == 0)
+        self.place[pages[new]] = 1
+        return new
 
     def resized(self, pages: int) -> PageTable:
         """The same pages in a table of another length. What is cut off must be empty."""

@@ -108,14 +108,14 @@ class PowerOn:
             else:
                 self.counters.watermark_rises += 1
             self.record(WatermarkCrossed(*moved))
-        if self.no_more_writes.left(ledger):
+        if self.no_more_writes.left(ledger.free_bytes):
             self.record(NoMoreWritesLeft())
         if self.arena.wasteful:
             self._compact()
 
-    def starved(self, region: Region) -> None:
-        """A page of this region found no room on the media."""
-        if self.no_more_writes.enter(region.account):
+    def media_exhausted(self) -> None:
+        """A page found no room on the media: not even what others are guaranteed would have held it."""
+        if self.no_more_writes.enter():
             self.counters.no_more_writes += 1
             self.record(NoMoreWritesEntered())
 
@@ -137,9 +137,17 @@ class PowerOn:
             self.arena.give_back(places, sizes[held].astype(np.int64))
 
     def poison(self, region: Region, pages: NDArray[np.int64]) -> None:
-        """Stored pages lose their bytes; they stay stored, without sectors. Does not settle."""
+        """Stored pages that are not poisoned lose their bytes, and with them all media. Does not settle."""
         sectors = self.empty(region, pages, POISONED)
-        self.ledger.store(region.account, 0, -sectors)
+        self.ledger.store(region.account, 0, -sectors, poisoned=len(pages))
+
+    def heal(self, region: Region, pages: NDArray[np.int64]) -> int:
+        """Those of these stored pages that are poisoned leave the books: they hold no media. How many."""
+        if not region.account.poisoned_pages:
+            return 0
+        poisoned = int(np.count_nonzero(region.table.kind[pages] == POISONED))
+        self.ledger.store(region.account, -poisoned, 0, poisoned=-poisoned)
+        return poisoned
 
     def drop(self, region: Region, cause: DetachCause) -> int:
         """End a region: all its media comes back at once. Returns the bytes released."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from cxldev.codec import ExpandedPages
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
+
+
+_TOLD_TOGETHER: Final = 512
+"""Addresses of one event at most, as in the error of the read."""
 
 
 def open_read(power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np.int64]) -> ReadTicket:
@@ -64,7 +68,7 @@ def close_read(
     counters.poison_read_pages += len(lost)
     dpas = tuple((ticket.pages[lost] * PAGE_BYTES).tolist())
     if region.attached:
-        power.record(PoisonFound(dpas), region)
+        _tell(power, region, ticket.pages[lost])
     raise Poisoned(
         f"the bytes of {len(dpas)} of {count} pages are lost, the first at {dpas[0]:#x}; read the others "
         "without them; a write or a TRIM heals a page",
@@ -72,6 +76,17 @@ def close_read(
         device_ns=delay.device_ns,
         wall_ns=delay.wall_ns,
     )
+
+
+def _tell(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> None:
+    """Record what was found: each page once for each time that it was poisoned, however often it is read.
+
+    A page that was healed while the read was open is not told of.
+    """
+    pages = pages[pages < region.pages]
+    dpas = (pages[region.table.tell_poisoned(pages)] * PAGE_BYTES).tolist()
+    for start in range(0, len(dpas), _TOLD_TOGETHER):
+        power.record(PoisonFound(tuple(dpas[start : start + _TOLD_TOGETHER])), region)
 
 
 def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _TOMBSTONES: Final = 4096
 """Ended sessions that are remembered; older ones are unknown sessions."""
+_TOLD_HOSTS: Final = 8
+"""Hosts that a message names: messages go into trailing metadata, which gRPC bounds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,8 +115,11 @@ class RegionTable:
         """The region of a host. Raises UnknownHost."""
         region = self.of_host(host)
         if region is None:
-            hosts = ", ".join(sorted(one.host for one in self._by_session.values())) or "none"
-            raise UnknownHost(f"no region of host {host[:80]!r} exists; attached: {hosts}")
+            hosts = sorted(one.host for one in self._by_session.values())
+            told = ", ".join(hosts[:_TOLD_HOSTS]) or "none"
+            if len(hosts) > _TOLD_HOSTS:
+                told += f" and {len(hosts) - _TOLD_HOSTS} more"
+            raise UnknownHost(f"no region of host {host[:80]!r} exists; attached: {told}")
         return region
 
     def check_new(self, session: str, host: str, *, take_over: bool) -> Region | None:

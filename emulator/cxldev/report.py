@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
     """One region as its host may see it."""
     account = region.account
+    with_bytes = account.stored_pages - account.poisoned_pages
     return RegionTelemetry(
         host=region.host,
         logical_bytes=region.logical_bytes,
@@ -29,9 +30,7 @@ def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
         limit_media_bytes=account.limit_bytes,
         media_used_bytes=account.used_bytes,
         stored_pages=account.stored_pages,
-        ratio_milli=ratio_milli(
-            account.stored_pages, ledger.media_of(account.stored_pages, account.stored_sectors)
-        ),
+        ratio_milli=ratio_milli(with_bytes, ledger.media_of(with_bytes, account.stored_sectors)),
         trim_queued_pages=account.queued_pages,
     )
 
@@ -39,6 +38,7 @@ def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
 def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence: int) -> Telemetry:
     """The device as a host may see it."""
     config, ledger = power.config, power.ledger
+    with_bytes = ledger.stored_pages - ledger.poisoned_pages
     return Telemetry(
         generation=power.generation,
         event_sequence=event_sequence,
@@ -47,9 +47,7 @@ def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence:
         media_used_bytes=ledger.used_bytes,
         media_free_bytes=ledger.free_bytes,
         stored_pages=ledger.stored_pages,
-        ratio_milli=ratio_milli(
-            ledger.stored_pages, ledger.media_of(ledger.stored_pages, ledger.stored_sectors)
-        ),
+        ratio_milli=ratio_milli(with_bytes, ledger.media_of(with_bytes, ledger.stored_sectors)),
         zratio_milli=config.zratio_milli,
         watermark=power.gauge.level,
         no_more_writes=power.no_more_writes.active,

@@ -8,7 +8,9 @@
 | LOW        | at most low                | above low + hysteresis            |
 | CRITICAL   | at most critical           | above critical + hysteresis       |
 
-A move over several levels is one move. No more writes has two thresholds too, see `NoMoreWrites`.
+A move over several levels is one move. No mark to leave is higher than all media but one byte: an empty
+device is above every level, whatever the hysteresis. (A mark of all media is never left: free media
+cannot be above it.) No more writes has two thresholds too, see `NoMoreWritesState`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from cxldev.telemetry import WatermarkLevel
 
 if TYPE_CHECKING:
     from cxldev.config import DeviceConfig
-    from cxldev.ledger import Account, Ledger
 
 
 class WatermarkGauge:
@@ -36,7 +37,9 @@ class WatermarkGauge:
             (WatermarkLevel.HIGH, marks.high_milli),
         )
         self._enter = [(level, physical * milli // 1000) for level, milli in shares]
-        self._leave = [(level, mark + hysteresis) for level, mark in self._enter]
+        self._leave = [
+            (level, max(mark, min(mark + hysteresis, physical - 1))) for level, mark in self._enter
+        ]
         self.level = _level(physical, self._enter)
 
     def move(self, free_bytes: int) -> tuple[WatermarkLevel, WatermarkLevel] | None:
@@ -63,10 +66,10 @@ class NoMoreWritesState:
 
     1. free media is above the critical watermark plus the hysteresis (no such floor where the critical
        watermark is 0; never more than all media free);
-    2. every region that was turned away since, and is still attached, has room for one page that does
-       not compress: free media less what others are guaranteed.
+    2. one page that does not compress has room.
 
-    Without 2 a region that starves behind others' guarantees would flap at every write.
+    It is a state of the whole device. A region that starves behind others' guarantees, or at its own limit,
+    is no reason for it: the others can still write.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -76,25 +79,17 @@ class NoMoreWritesState:
             floor += physical * marks.hysteresis_milli // 1000
         self._floor_bytes = min(floor, physical - 1)
         self._page_bytes = min(PAGE_BYTES + config.metadata_bytes, physical)
-        self._starved: list[Account] = []
         self.active = False
 
-    def enter(self, account: Account) -> bool:
-        """A page of this region did not fit. Returns whether that is the start of an episode."""
-        if account not in self._starved:
-            self._starved.append(account)
+    def enter(self) -> bool:
+        """A page did not fit the media. Returns whether that is the start of an episode."""
         first = not self.active
         self.active = True
         return first
 
-    def left(self, ledger: Ledger) -> bool:
+    def left(self, free_bytes: int) -> bool:
         """Take a reading. Returns whether the episode is over."""
-        if not self.active or ledger.free_bytes <= self._floor_bytes:
+        if not self.active or free_bytes <= self._floor_bytes or free_bytes < self._page_bytes:
             return False
-        self._starved = [account for account in self._starved if account in ledger.accounts]
-        for account in self._starved:
-            if ledger.free_bytes - ledger.unmet_of_others(account) < self._page_bytes:
-                return False
-        self._starved.clear()
         self.active = False
         return True

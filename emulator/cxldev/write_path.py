@@ -30,6 +30,7 @@ class _Held:
     """What the pages of a write hold before it, one entry a page."""
 
     empty: NDArray[np.bool_]
+    poisoned: NDArray[np.bool_]
     sectors: NDArray[np.int64]
 
 
@@ -53,10 +54,12 @@ def store_pages(
     config, ledger, table = power.config, power.ledger, region.table
 
     sector = config.sector_bytes
-    sectors = power.faults.sectors_for((packed.sizes + (sector - 1)) // sector, sector)
-    held = _Held(table.kind[pages] == EMPTY, table.sectors[pages].astype(np.int64))
-    metadata = held.empty * config.metadata_bytes
-    growth = (sectors - held.sectors) * sector + metadata
+    plain_sectors = (packed.sizes + (sector - 1)) // sector
+    sectors = power.faults.sectors_for(plain_sectors, sector)
+    kinds_held = table.kind[pages]
+    held = _Held(kinds_held == EMPTY, kinds_held == POISONED, table.sectors[pages].astype(np.int64))
+    bare = held.empty | held.poisoned
+    growth = (sectors - held.sectors) * sector + bare * config.metadata_bytes
     wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
     room = Room(
         free_bytes=ledger.free_bytes - wanted_back,
@@ -66,7 +69,7 @@ def store_pages(
     if config.exhaustion_mode is ExhaustionMode.REFUSE:
         decision = admit(growth, room)
     else:
-        decision = admit_or_poison(growth, metadata - held.sectors * sector, room)
+        decision = admit_or_poison(growth, ~bare * -config.metadata_bytes - held.sectors * sector, room)
 
     accepted = decision.accepted
     device_ns = 0
@@ -79,15 +82,16 @@ def store_pages(
     delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
     power.counters.write_requests += 1
     if accepted:
+        if power.faults.armed:
+            power.faults.stored(np.delete(plain_sectors[:accepted], decision.poisoned), sector)
         power.settle()
     if decision.poisoned:
         power.counters.poison_created_exhaustion_pages += len(decision.poisoned)
         power.faults.turned_away(len(decision.poisoned))
-        power.starved(region)
+    if decision.media_exhausted:
+        power.media_exhausted()
     if decision.obstacle is not None:
-        needed = int(sectors[accepted]) * sector + config.metadata_bytes
-        had = needed - int(growth[accepted])
-        raise _refusal(power, region, decision, pages, needed_and_held=(needed, had), delay=delay)
+        raise _refusal(power, region, decision, pages, delay)
     return WriteOutcome(accepted, delay.device_ns, delay.wall_ns)
 
 
@@ -138,8 +142,12 @@ def _enter(
         pieces = packed.pieces if whole else [packed.pieces[index] for index in in_arena.tolist()]
         power.arena.store(places, arena_sizes, pieces)
         entries[in_arena] = places
-    growth = int(sectors.sum()) - int(held.sectors[:accepted].sum())
-    power.ledger.store(region.account, int(np.count_nonzero(held.empty[:accepted])), growth)
+    power.ledger.store(
+        region.account,
+        int(np.count_nonzero(held.empty[:accepted])),
+        int(sectors.sum()) - int(held.sectors[:accepted].sum()),
+        poisoned=len(decision.poisoned) - int(np.count_nonzero(held.poisoned[:accepted])),
+    )
     power.free_places(region, pages)
     region.table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
 
@@ -154,21 +162,15 @@ def _refusal(
     region: Region,
     decision: Admission,
     pages: NDArray[np.int64],
-    *,
-    needed_and_held: tuple[int, int],
     delay: Delay,
 ) -> WriteRefused:
-    """Count the refused pages, enter no more writes if it is that, and say all that helps."""
+    """Count the refused pages and say all that helps; never what a page takes: no host may know that."""
     accepted, obstacle = decision.accepted, decision.obstacle
     refused = len(pages) - accepted
     counters, ledger = power.counters, power.ledger
     power.refused_pages += refused
     dpa = int(pages[accepted]) * PAGE_BYTES
-    needed, held = needed_and_held
-    where = (
-        f"page {dpa:#x} needs {needed} bytes of media and holds {held}; {accepted} of {len(pages)} pages "
-        "were accepted"
-    )
+    where = f"page {dpa:#x} does not fit; {accepted} of {len(pages)} pages were accepted"
     if obstacle is Obstacle.LIMIT:
         counters.refused_limit_pages += refused
         account = region.account
@@ -184,7 +186,6 @@ def _refusal(
             counters.refused_media_pages += refused
         kind = NoMoreWrites
         power.faults.turned_away(refused)
-        power.starved(region)
         message = (
             f"no more writes: {where}; {ledger.free_bytes} bytes are free, of which "
             f"{ledger.unmet_of_others(region.account)} are guaranteed to other regions. TRIM pages and "

@@ -1,7 +1,8 @@
 """Storing one page, as page faults do: the same as `write_path`, in plain numbers.
 
 numpy's fixed costs are those of hundreds of pages. This takes only what needs no decision: no fault is
-armed and the page fits. All else is left to the general path, which is the one that defines the rules.
+armed, and the page fits and heals no poison. All else is left to the general path, which is the one that
+defines the rules.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxldev.config import PAGE_BYTES
-from cxldev.outcomes import COMPRESSED, EMPTY, RAW, SAME_FILLED, WriteOutcome
+from cxldev.outcomes import COMPRESSED, EMPTY, POISONED, RAW, SAME_FILLED, WriteOutcome
 
 if TYPE_CHECKING:
     from cxldev.codec import CompressedPages
@@ -24,9 +25,12 @@ def store_single(
     config, ledger, table, account = power.config, power.ledger, region.table, region.account
     if power.faults.armed or page >= region.pages:
         return None
+    held = table.kind.item(page)
+    if held == POISONED:
+        return None
     size, sector = packed.sizes.item(), config.sector_bytes
     sectors = (size + sector - 1) // sector
-    was_empty = table.kind.item(page) == EMPTY
+    was_empty = held == EMPTY
     more_sectors = sectors - table.sectors.item(page)
     growth = more_sectors * sector + was_empty * config.metadata_bytes
     if growth > 0 and (

@@ -23,13 +23,13 @@ def test_all_fit() -> None:
 
 def test_the_first_that_does_not_fit_ends_the_request() -> None:
     """Even if a later one would fit."""
-    assert decide([100, 300, 1], free=200) == Admission(1, Obstacle.MEDIA)
+    assert decide([100, 300, 1], free=200) == Admission(1, Obstacle.MEDIA, media_exhausted=True)
 
 
 def test_a_page_that_shrinks_makes_room_for_those_behind_it() -> None:
     """Not for those before it."""
     assert decide([-300, 300], free=0) == Admission(2, None)
-    assert decide([300, -300], free=0) == Admission(0, Obstacle.MEDIA)
+    assert decide([300, -300], free=0) == Admission(0, Obstacle.MEDIA, media_exhausted=True)
 
 
 def test_an_overwrite_that_needs_no_more_is_never_refused() -> None:
@@ -42,24 +42,34 @@ def test_the_obstacle_is_named() -> None:
     assert decide([500], free=600, unmet=200).obstacle is Obstacle.GUARANTEE
     assert decide([500], free=400, unmet=200).obstacle is Obstacle.MEDIA
     assert decide([500], free=400, limit=499).obstacle is Obstacle.LIMIT
+    assert not decide([500], free=600, unmet=200).media_exhausted
+    assert not decide([500], free=400, limit=499).media_exhausted
 
 
 def test_poison_mode_goes_on() -> None:
     """A page that does not fit gives up what it holds; those behind it may take that."""
     growth, lost = np.array([50, 300, 40]), np.array([0, -60, 0])
-    assert admit_or_poison(growth, lost, Room(50, 0, PLENTY)) == Admission(3, None, [1])
+    assert admit_or_poison(growth, lost, Room(50, 0, PLENTY)) == Admission(3, None, [1], media_exhausted=True)
 
 
-def test_poison_mode_ends_where_even_poison_does_not_fit() -> None:
-    """Nothing could tell that an empty page was lost if its metadata has no room."""
-    growth, lost = np.array([100, 116]), np.array([16, 16])
-    assert admit_or_poison(growth, lost, Room(110, 0, PLENTY)) == Admission(1, Obstacle.MEDIA, [])
+def test_poison_mode_tells_media_from_guarantees() -> None:
+    """A page is poisoned in both cases; only one means that the device is full."""
+    growth, lost = np.array([300]), np.array([0])
+    assert admit_or_poison(growth, lost, Room(400, 200, PLENTY)) == Admission(1, None, [0])
+    assert admit_or_poison(growth, lost, Room(200, 200, PLENTY)).media_exhausted
+
+
+def test_poison_mode_goes_on_without_any_room() -> None:
+    """Poison takes no media, so it always has room: even where others' guarantees are not covered."""
+    growth, lost = np.array([100, 116]), np.array([0, 0])
+    expected = Admission(2, None, [0, 1], media_exhausted=True)
+    assert admit_or_poison(growth, lost, Room(-50, 100, PLENTY)) == expected
 
 
 def test_poison_mode_ends_at_the_limit() -> None:
     """A region's own limit is refused in both modes."""
-    growth, lost = np.array([100, 100]), np.array([16, 16])
-    assert admit_or_poison(growth, lost, Room(0, 0, 150)).obstacle is Obstacle.MEDIA
+    growth, lost = np.array([100, 100]), np.array([0, 0])
+    assert admit_or_poison(growth, lost, Room(0, 0, 150)).poisoned == [0, 1]
     assert admit_or_poison(growth, lost, Room(PLENTY, 0, 150)) == Admission(1, Obstacle.LIMIT, [])
 
 

@@ -22,6 +22,7 @@ from cxldev.errors import (
     SessionEnded,
     StaleGeneration,
     TooMany,
+    UnknownFault,
     UnknownHost,
     UnknownSession,
 )
@@ -244,6 +245,18 @@ def test_resize(bench: Bench, ref: SessionRef, logical_bytes: int, error: type[E
 def test_describe_of_nobody(bench: Bench) -> None:
     """It names those who are there."""
     refused(bench, UnknownHost, bench.device.describe, "nobody", at(0))
+
+
+def test_messages_are_bounded() -> None:
+    """They go into trailing metadata: names are cut, and few of many are told."""
+    bench = Bench(small_config(physical_capacity_bytes=16 * MIB))
+    for number in range(20):
+        bench.attach(f"{number:03}" + 60 * "h", pages=1)
+    with pytest.raises(UnknownHost, match="and 12 more") as unknown:
+        bench.device.describe("x" * 100_000, at(0))
+    with pytest.raises(UnknownFault) as fault:
+        bench.device.clear("f" * 100_000, bench.now_ns)
+    assert max(len(str(unknown.value)), len(str(fault.value))) < 800
 
 
 def test_a_device_without_a_generation() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cxldev.config import PAGE_BYTES, ExhaustionMode, Watermarks
 from cxldev.errors import NoMoreWrites, Poisoned, RegionLimit
 from cxldev.events import NoMoreWritesEntered, NoMoreWritesLeft, WatermarkCrossed
+from cxldev.faults import ExhaustionFault
 from cxldev.outcomes import PageKind
 from cxldev.telemetry import WatermarkLevel
 from emulator_helpers import MIB, Bench, at, random_page, random_pages, same_page, small_config, zero_page
@@ -86,7 +88,7 @@ def test_the_first_page_that_does_not_fit_ends_the_request() -> None:
     assert error.telemetry.writes_refused_pages == 6
     assert bench.read(ref, 0, FULL - 1) == data[: (FULL - 1) * PAGE_BYTES]
     assert bench.read(ref, FULL - 1, 6) == bytes(3 * PAGE_BYTES) + old + bytes(2 * PAGE_BYTES)
-    for part in ("needs 4112 bytes", "holds 0", f"{FULL - 1} of {FULL + 5}", "are free", "TRIM"):
+    for part in ("does not fit", f"{FULL - 1} of {FULL + 5}", "are free", "TRIM"):
         assert part in str(error)
     bench.device.audit()
 
@@ -166,16 +168,63 @@ def test_poison_mode_acknowledges_and_poisons() -> None:
     bench.device.audit()
 
 
-def test_poison_mode_refuses_where_poison_has_no_room() -> None:
-    """Not even metadata is left: nothing could remember the page."""
+def test_a_refusal_does_not_tell_what_a_page_takes() -> None:
+    """No host may know the compressed size of a page, nor infer it from what it holds."""
+    bench = full_bench()
+    ref = bench.attach(pages=FULL + 10, limit=MIB)
+    bench.write(ref, 0, raw_pages(FULL - 1) + random_page(7, 500))
+    limited = bench.attach("limited", pages=4, limit=100)
+    grown = random_page(8, 3000)
+    sizes = [bench.codec.compress(random_page(7, 500)).sizes.item(), bench.codec.compress(grown).sizes.item()]
+    costs = {str(-(-size // 64) * 64 + metadata) for size in sizes for metadata in (0, 16)}
+    for who, page, error in ((ref, FULL - 1, NoMoreWrites), (limited, 0, RegionLimit)):
+        bench.inject(ExhaustionFault(share_milli=1000))
+        with pytest.raises(error) as caught:
+            bench.write(who, page, grown)
+        assert not costs & set(re.findall(r"\d+", str(caught.value)))
+
+
+def test_guarantees_of_others_are_no_exhaustion() -> None:
+    """The region is refused; the device as a whole still takes writes."""
+    for mode in ExhaustionMode:
+        bench = full_bench(mode)
+        bench.attach("rich", guarantee=MIB - 1000)
+        poor = bench.attach("poor")
+        if mode is ExhaustionMode.REFUSE:
+            with pytest.raises(NoMoreWrites) as caught:
+                bench.write(poor, 0, random_page(1))
+            assert not caught.value.telemetry.no_more_writes
+        else:
+            assert bench.write(poor, 0, random_page(1)).accepted_pages == 1
+        assert not bench.device.telemetry(None, bench.now_ns).no_more_writes
+        assert NoMoreWritesEntered() not in bench.event_kinds()
+
+
+def test_poison_mode_acknowledges_even_if_nothing_is_left() -> None:
+    """All media is held back: poison takes none, so every write is acknowledged."""
+    bench = full_bench(ExhaustionMode.POISON)
+    ref = bench.attach(pages=20)
+    bench.write(ref, 0, raw_pages(4))
+    bench.inject(ExhaustionFault(share_milli=1000))
+    assert bench.write(ref, 2, raw_pages(8)).accepted_pages == 8
+    assert bench.write(ref, 10, random_page(1)).accepted_pages == 1
+    with pytest.raises(Poisoned) as caught:
+        bench.read(ref, 0, 12)
+    assert caught.value.dpas == tuple(page * PAGE_BYTES for page in range(4, 11))
+    bench.device.audit()
+
+
+def test_poison_mode_needs_no_media_for_poison() -> None:
+    """Not even metadata is left."""
     bench = Bench(
         small_config(physical_capacity_bytes=PAGE_BYTES + 16 + 15, exhaustion_mode=ExhaustionMode.POISON)
     )
     ref = bench.attach(pages=2)
     bench.write(ref, 0, random_page(1))
-    with pytest.raises(NoMoreWrites):
-        bench.write(ref, 1, zero_page())
-    assert bench.read(ref, 1) == zero_page()
+    assert bench.write(ref, 1, zero_page()).accepted_pages == 1
+    with pytest.raises(Poisoned):
+        bench.read(ref, 1)
+    bench.device.audit()
 
 
 def test_a_write_heals_a_poisoned_page() -> None:

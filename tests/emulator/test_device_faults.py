@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
-from cxldev.config import PAGE_BYTES
+from cxldev.config import PAGE_BYTES, ExhaustionMode
 from cxldev.errors import (
     InvalidField,
     NoMoreWrites,
@@ -28,7 +30,17 @@ from cxldev.faults import (
     RatioCollapseFault,
     ResetFault,
 )
-from emulator_helpers import MIB, Bench, at, random_page, random_pages, same_page, snapshot, zero_page
+from emulator_helpers import (
+    MIB,
+    Bench,
+    at,
+    random_page,
+    random_pages,
+    same_page,
+    small_config,
+    snapshot,
+    zero_page,
+)
 
 
 def test_the_order_of_layers() -> None:
@@ -158,16 +170,78 @@ def test_poisoned_pages_are_found_by_a_read() -> None:
 
 
 def test_poisoned_pages_stay_stored() -> None:
-    """They keep their metadata, not their sectors, until they are trimmed."""
+    """They keep neither sectors nor metadata; they are not empty until they are trimmed."""
     bench = Bench()
     ref = bench.attach()
     bench.write(ref, 0, random_page(1))
     bench.inject(PoisonFault("alpha", dpas=(0,)))
-    assert bench.used() == 16
+    assert bench.used() == 0
+    seen = bench.device.telemetry(ref, bench.now_ns)
+    assert (seen.stored_pages, seen.ratio_milli) == (1, 0)
     bench.inject(PoisonFault("alpha", dpas=(0,)))
     assert bench.device.counters.poison_created_injected_pages == 1
     assert bench.trim(ref, 0).trimmed_pages == 1
-    assert bench.used() == 0
+    assert bench.device.telemetry(ref, bench.now_ns).stored_pages == 0
+    bench.device.audit()
+
+
+def test_a_trim_of_poison_waits_for_nothing() -> None:
+    """It has no media to give back; the pages beside it do, after the delay."""
+    bench = Bench(small_config(trim_delay_ns=100))
+    ref = bench.attach()
+    bench.write(ref, 0, random_pages(3))
+    bench.inject(PoisonFault("alpha", dpas=(0, PAGE_BYTES)))
+    assert bench.trim(ref, 0).trimmed_pages == 1
+    assert bench.device.begin_flush(ref, bench.now_ns).due_ns == bench.now_ns
+    assert bench.trim(ref, 0, 3).trimmed_pages == 2
+    assert bench.device.telemetry(ref, bench.now_ns).trim_queued_pages == 1
+    assert bench.device.begin_flush(ref, bench.now_ns).due_ns == bench.now_ns + 100
+    bench.device.audit()
+
+
+def test_a_collapse_counts_what_was_stored() -> None:
+    """Not the pages that did not fit, refused or poisoned."""
+    for mode, accepted in ((ExhaustionMode.REFUSE, 2), (ExhaustionMode.POISON, 4)):
+        bench = Bench(small_config(physical_capacity_bytes=3 * PAGE_BYTES, exhaustion_mode=mode))
+        ref = bench.attach(pages=8)
+        bench.inject(RatioCollapseFault(1000))
+        with nullcontext() if accepted == 4 else pytest.raises(NoMoreWrites):
+            bench.write(ref, 0, zero_page() * 4)
+        assert bench.device.status(bench.now_ns).faults[0].fired == 2
+
+
+def test_poison_is_told_once() -> None:
+    """However often it is read; again when the page was healed and poisoned anew."""
+    bench = Bench()
+    ref = bench.attach()
+    bench.write(ref, 0, random_pages(4))
+    bench.inject(PoisonFault("alpha", dpas=(0,)))
+    for _ in range(3):
+        with pytest.raises(Poisoned):
+            bench.read(ref, 0)
+    bench.inject(PoisonFault("alpha", dpas=(PAGE_BYTES,)))
+    with pytest.raises(Poisoned) as caught:
+        bench.read(ref, 0, 4)
+    assert caught.value.dpas == (0, PAGE_BYTES)
+    bench.write(ref, 0, random_page(5))
+    bench.inject(PoisonFault("alpha", dpas=(0,)))
+    with pytest.raises(Poisoned):
+        bench.read(ref, 0)
+    told = [kind.dpas for kind in bench.event_kinds() if isinstance(kind, PoisonFound)]
+    assert told == [(0,), (PAGE_BYTES,), (0,)]
+
+
+def test_much_poison_is_told_in_parts() -> None:
+    """An event names 512 pages at most."""
+    bench = Bench()
+    ref = bench.attach(pages=600)
+    bench.write(ref, 0, zero_page() * 600)
+    bench.inject(PoisonFault("alpha", random_pages=600))
+    with pytest.raises(Poisoned):
+        bench.read(ref, 0, 600)
+    told = [kind.dpas for kind in bench.event_kinds() if isinstance(kind, PoisonFound)]
+    assert [len(dpas) for dpas in told] == [512, 88]
+    assert sum(told, ()) == tuple(range(0, 600 * PAGE_BYTES, PAGE_BYTES))
 
 
 def test_random_poison_follows_its_seed() -> None:

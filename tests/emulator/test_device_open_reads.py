@@ -161,6 +161,40 @@ def test_damage_found_after_the_region_shrank_or_went() -> None:
     assert PoisonFound((7 * PAGE_BYTES,)) not in bench.event_kinds()
 
 
+def test_a_read_across_a_reset_changes_nothing_new() -> None:
+    """Poison and damage that it meets are of the power-on that is gone: no event, no page, no count."""
+    bench, ref, _, _ = opened()
+    bench.inject(PoisonFault("alpha", dpas=(0,)))
+    ticket = bench.device.begin_read(ref, at(*range(COUNT)), bench.now_ns)
+    damage(ticket, 7)
+    bench.inject(ResetFault())
+    new = bench.attach(pages=256)
+    bench.write(new, 0, random_pages(COUNT))
+    before = bench.event_kinds()
+    with pytest.raises(Poisoned) as caught:
+        finish(bench, ticket)
+    assert caught.value.dpas == (0, 7 * PAGE_BYTES)
+    assert bench.event_kinds() == before
+    assert bench.device.counters.poison_created_checksum_pages == 0
+    assert bench.read(new, 0, COUNT) == random_pages(COUNT)
+
+
+def test_damage_found_after_the_pages_moved() -> None:
+    """Compaction copies the damage: the page is poisoned where it is now."""
+    with mock.patch.object(arena, "SLACK_BYTES", 0):
+        bench, ref, _, ticket = opened()
+        damage(ticket, COUNT - 2)
+        place = bench.device._power.regions.must_have("alpha").table.place[COUNT - 2]
+        bench.trim(ref, 0, COUNT - 4)
+        assert bench.device._power.regions.must_have("alpha").table.place[COUNT - 2] != place
+        with pytest.raises(Poisoned):
+            finish(bench, ticket)
+        assert bench.device.counters.poison_created_checksum_pages == 1
+        with pytest.raises(Poisoned):
+            bench.read(ref, COUNT - 2)
+        bench.device.audit()
+
+
 def test_writes_take_effect_in_the_order_of_their_commits() -> None:
     """Not in that in which they began."""
     bench = Bench()

@@ -45,11 +45,11 @@ def test_the_status_adds_up() -> None:
     status = bench.device.status(bench.now_ns)
     media = status.media
     assert media.used_bytes + status.telemetry.media_free_bytes == MIB
-    assert (media.sectors_bytes, media.metadata_bytes, media.reserved_bytes) == (66 * 64, 64, 1000)
+    assert (media.sectors_bytes, media.metadata_bytes, media.reserved_bytes) == (66 * 64, 3 * 16, 1000)
     assert media.pages_by_sectors[0] == 2
     assert media.pages_by_sectors[2] == media.pages_by_sectors[64] == 1
     assert sum(media.pages_by_sectors) == status.telemetry.stored_pages == 4
-    assert media.peak_used_bytes == media.used_bytes + 64 * 64 - 1000
+    assert media.peak_used_bytes == media.used_bytes + 64 * 64 + 16 - 1000
     assert (status.same_filled_stored_pages, status.raw_stored_pages, status.poisoned_stored_pages) == (
         1,
         1,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cxldev.config import DeviceConfig, Watermarks
-from cxldev.ledger import Ledger
-from cxldev.telemetry import Counters, WatermarkLevel
+from cxldev.telemetry import WatermarkLevel
 from cxldev.watermarks import NoMoreWritesState, WatermarkGauge
 from emulator_helpers import MIB, small_config
 
@@ -42,47 +43,37 @@ def test_between_two_marks_nothing_flaps() -> None:
     assert [gauge.move(free) for free in (270_000, 251_000, 275_000, 250_000)] == [None] * 4
 
 
+@pytest.mark.parametrize("marks", [Watermarks(high_milli=990), Watermarks(hysteresis_milli=1000)])
+def test_an_empty_device_is_above_every_level(marks: Watermarks) -> None:
+    """Also if the mark and the hysteresis together are more than there is."""
+    gauge = WatermarkGauge(DeviceConfig(physical_capacity_bytes=1_000_000, watermarks=marks))
+    gauge.move(0)
+    gauge.move(999_999)
+    moved = gauge.move(1_000_000)
+    assert moved is not None
+    assert moved[1] is LEVELS.ABOVE_HIGH
+
+
 def test_no_more_writes_is_entered_once_an_episode() -> None:
     """Further refusals are no news."""
-    ledger = Ledger(MIB, 64, 16, Counters())
-    account = ledger.open_account(0, MIB)
     state = NoMoreWritesState(small_config())
-    assert state.enter(account)
-    assert not state.enter(account)
-    assert state.left(ledger)
-    assert state.enter(account)
+    assert state.enter()
+    assert not state.enter()
+    assert state.left(MIB)
+    assert state.enter()
 
 
 def test_no_more_writes_is_left_above_critical_and_hysteresis() -> None:
     """75,000 bytes here: 50 and 25 per mille."""
-    ledger = Ledger(1_000_000, 64, 16, Counters())
-    account = ledger.open_account(0, 1_000_000)
     state = NoMoreWritesState(config())
-    state.enter(account)
-    ledger.reserve(925_000)
-    assert not state.left(ledger)
-    ledger.reserve(-1)
-    assert state.left(ledger)
+    state.enter()
+    assert not state.left(75_000)
+    assert state.left(75_001)
 
 
 def test_without_a_critical_mark_room_for_a_page_is_enough() -> None:
     """One page that does not compress, and its metadata."""
-    ledger = Ledger(1_000_000, 64, 16, Counters())
-    account = ledger.open_account(0, 1_000_000)
     state = NoMoreWritesState(config(critical=0))
-    state.enter(account)
-    ledger.reserve(1_000_000 - 4111)
-    assert not state.left(ledger)
-    ledger.reserve(-1)
-    assert state.left(ledger)
-
-
-def test_a_region_that_starves_behind_guarantees_keeps_the_state() -> None:
-    """Much is free, and none of it is for that region; when the region is gone, so is its trouble."""
-    ledger = Ledger(1_000_000, 64, 16, Counters())
-    starving, _ = ledger.open_account(0, 1_000_000), ledger.open_account(999_000, 1_000_000)
-    state = NoMoreWritesState(config())
-    state.enter(starving)
-    assert not state.left(ledger)
-    ledger.close_account(starving)
-    assert state.left(ledger)
+    state.enter()
+    assert not state.left(4111)
+    assert state.left(4112)

@@ -59,7 +59,7 @@ class FaultLayers:
             InvalidField: the id is empty or in use.
         """
         if not fault_id or any(one.fault_id == fault_id for one in self._armed):
-            raise InvalidField(f"fault id {fault_id!r} is empty or in use")
+            raise InvalidField(f"fault id {fault_id[:80]!r} is empty or in use")
         self._armed.append(_Armed(fault_id, fault, now_ns, fault.layer()))
         self._armed.sort(key=lambda one: LAYER_ORDER.index(type(one.fault)))
 
@@ -71,7 +71,7 @@ class FaultLayers:
         """
         gone = [one for one in self._armed if fault_id in (None, one.fault_id)]
         if fault_id is not None and not gone:
-            raise UnknownFault(f"no fault {fault_id!r} is armed: ask for the list of armed faults")
+            raise UnknownFault(f"no fault {fault_id[:80]!r} is armed: ask for the list of armed faults")
         self._armed = [one for one in self._armed if one not in gone]
         return [(one.fault_id, one.fault.kind) for one in gone]
 
@@ -97,6 +97,12 @@ class FaultLayers:
         for one in self._armed:
             sectors = one.layer.sectors_for(sectors, sector_bytes)
         return sectors
+
+    def stored(self, sectors: NDArray[np.int64], sector_bytes: int) -> None:
+        """Pages were stored that would take so many sectors without any fault."""
+        for one in self._armed:
+            one.layer.stored(sectors, sector_bytes)
+            sectors = one.layer.sectors_for(sectors, sector_bytes)
 
     def delay(self, command: Command, delay: Delay) -> Delay:
         """What a data command takes."""

@@ -55,9 +55,12 @@ class Layer:
         return 0
 
     def sectors_for(self, sectors: NDArray[np.int64], sector_bytes: int) -> NDArray[np.int64]:
-        """Sectors that pages being written take, one entry a page."""
+        """Sectors that pages being written take, one entry a page. They may be refused yet."""
         del sector_bytes
         return sectors
+
+    def stored(self, sectors: NDArray[np.int64], sector_bytes: int) -> None:
+        """Pages were stored that would take so many sectors without this layer: it counts what it changed."""
 
     def delay(self, command: Command, delay: Delay) -> Delay:
         """What a data command takes."""

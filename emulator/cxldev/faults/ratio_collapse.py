@@ -46,7 +46,7 @@ class RatioCollapseFault:
 
 
 class _RatioCollapseLayer(Layer):
-    """Fired: pages that took more sectors than they would have."""
+    """Fired: pages that were stored with more sectors than they would have."""
 
     kind = RatioCollapseFault.kind
 
@@ -55,7 +55,11 @@ class _RatioCollapseLayer(Layer):
         self._fault = fault
 
     def sectors_for(self, sectors: NDArray[np.int64], sector_bytes: int) -> NDArray[np.int64]:
+        return np.maximum(sectors, self._least(sector_bytes))
+
+    def stored(self, sectors: NDArray[np.int64], sector_bytes: int) -> None:
+        self.fired += int(np.count_nonzero(sectors < self._least(sector_bytes)))
+
+    def _least(self, sector_bytes: int) -> int:
         # Both divisions round up: "no less".
-        least = -(-PAGE_BYTES * 1000 // (self._fault.ratio_milli * sector_bytes))
-        self.fired += int(np.count_nonzero(sectors < least))
-        return np.maximum(sectors, least)
+        return -(-PAGE_BYTES * 1000 // (self._fault.ratio_milli * sector_bytes))
