@@ -57,6 +57,21 @@ def test_every_probe_is_measured_once_a_round_and_told_of() -> None:
     assert told == [("a", 0, 6), ("c", 1, 6), ("a", 2, 6), ("c", 3, 6), ("a", 4, 6), ("c", 5, 6)]
 
 
+def test_a_run_that_takes_too_long_ends_between_two_rounds() -> None:
+    """Asked before each round but the first; what was measured until then counts."""
+    asked: list[int] = []
+
+    def may_begin(turn: int) -> bool:
+        asked.append(turn)
+        return turn < 2
+
+    probe = Fake(["a"])
+    rows = run_rounds(
+        NO_BENCH, Suite((probe,)), 9, seed=1, on_progress=lambda *_step: None, may_begin=may_begin
+    )
+    assert (asked, probe.turns, rows[0].median) == ([1, 2], 2, 1.5)
+
+
 def test_what_is_not_available_is_a_row_with_a_reason() -> None:
     """It is asked once, not every round; the others go on."""
     absent = Fake(["a", "b"], "no such thing here")

@@ -19,6 +19,13 @@ _QUICK_ROUNDS: Final = 2
 @json_file_option
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of all rows.")
 @click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=15,
+    show_default=True,
+    help="No round begins that would not end in this time.",
+)
+@click.option(
     "--quick", is_flag=True, help="Few pages, and 2 rounds at most: does it work? Its figures say little."
 )
 @click.option(
@@ -30,12 +37,13 @@ def bench(
     *,
     json_file: Path | None,
     rounds: int,
+    minutes: float,
     quick: bool,
     only: tuple[str, ...],
     against_nbdkit: bool,
     seed: int,
 ) -> None:
-    r"""Measure device and agent against the raw limits of this machine.
+    """Measure device and agent against the raw limits of this machine.
 
     Starts devices and clients as processes of their own, and writes and reads pages of real programs.
     Every byte read is compared. Each row is a median over the rounds, with min and max; `raw` is what
@@ -48,7 +56,7 @@ def bench(
       cramctl bench --json bench.json
       cramctl bench --quick --only write-64 --only 'lane-*-best'
       cramctl bench --against-nbdkit
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     # Before grpc is loaded: the client's end allocates buffers as large as the server's.
     tune_malloc()
     tune_grpc()
@@ -57,6 +65,7 @@ def bench(
     run_bench(
         json_file,
         rounds=min(rounds, _QUICK_ROUNDS) if quick else rounds,
+        minutes=minutes,
         quick=quick,
         seed=seed,
         only=only,

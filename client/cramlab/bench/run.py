@@ -30,9 +30,16 @@ _TABLE_WIDTH: Final = 120
 
 
 def run_bench(
-    json_file: Path | None, *, rounds: int, quick: bool, seed: int, only: Sequence[str], against_nbdkit: bool
+    json_file: Path | None,
+    *,
+    rounds: int,
+    minutes: float,
+    quick: bool,
+    seed: int,
+    only: Sequence[str],
+    against_nbdkit: bool,
 ) -> None:
-    """Measure, print the table, write the JSON.
+    """Measure, print the table, write the JSON. Ends after the last round that fits into `minutes`.
 
     Raises:
         click.ClickException: a process did not start, the device refused, or wrong bytes came back.
@@ -41,6 +48,7 @@ def run_bench(
     begun = time.monotonic()
     suite = choose(only, against_nbdkit=against_nbdkit)
     scale = QUICK if quick else FULL
+    done = 1
     console = Console()
     if not console.is_terminal:
         # Where nobody knows the width, lines are long enough for the table.
@@ -62,15 +70,27 @@ def run_bench(
                             f"round {done // len(suite.probes) + 1} of {rounds}, {spent:.0f} s", err=True
                         )
 
-                rows = run_rounds(bench, suite, rounds, seed=seed, on_progress=progress)
+                def may_begin(turn: int) -> bool:
+                    """Whether one more round, as long as those before, ends within the time."""
+                    nonlocal done
+                    done = turn
+                    spent = time.monotonic() - begun
+                    if spent + spent / turn <= minutes * 60:
+                        done = turn + 1
+                        return True
+                    return False
+
+                rows = run_rounds(bench, suite, rounds, seed=seed, on_progress=progress, may_begin=may_begin)
     except (BenchError, WorkerFailed, NbdError, ProcessError, OSError) as error:
         raise click.ClickException(str(error)) from error
     seconds = time.monotonic() - begun
     console.print(table(rows))
-    for line in (*notes(rows), summary_line(rows, rounds=rounds, seconds=seconds)):
+    for line in (*notes(rows), summary_line(rows, rounds=done, seconds=seconds)):
         console.print(line, soft_wrap=True, highlight=False)
+    if done < rounds:
+        console.print(f"ended after {done} of {rounds} rounds: {minutes:g} minutes were not enough for more")
     if json_file is not None:
-        result = as_json(corpus, rows, rounds=rounds, in_flight=IN_FLIGHT, seconds=seconds, quick=quick)
+        result = as_json(corpus, rows, rounds=done, in_flight=IN_FLIGHT, seconds=seconds, quick=quick)
         json_file.write_text(json.dumps(result, indent=2) + "\n")
 
 

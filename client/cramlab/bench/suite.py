@@ -182,6 +182,7 @@ def run_rounds(
     *,
     seed: int,
     on_progress: Callable[[str, int, int], None],
+    may_begin: Callable[[int], bool] = lambda _turn: True,
 ) -> list[Row]:
     """Measure everything once a round; so what disturbs the machine for a while disturbs all rows.
 
@@ -191,6 +192,7 @@ def run_rounds(
         rounds: how often.
         seed: of all random choices.
         on_progress: told before each measurement: its first row's name, measurements done, and in all.
+        may_begin: asked before each round but the first, with the rounds done; False ends the run.
 
     Raises:
         BenchError, ProcessError: the device refused, a process failed, or wrong bytes came back.
@@ -199,6 +201,8 @@ def run_rounds(
     samples: dict[str, list[Sample]] = {name: [] for name in suite.names}
     reasons: dict[str, str] = {}
     for turn in range(rounds):
+        if turn and not may_begin(turn):
+            break
         for position, probe in enumerate(suite.probes):
             name = probe.figures[0].name
             on_progress(name, turn * len(suite.probes) + position, rounds * len(suite.probes))
