@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """
 \b
 Example: shadow a process on a device that serves here, with a quarter of its memory in DRAM
-    cram-agent run --device 127.0.0.1:7070 --source pid:4242 --dram 25% --budget 64 --json report.json
+    cram-agent run --device 127.0.0.1:7700 --source pid:4242 --dram 25% --budget 64 --json report.json
 
 \b
 Example: a seeded workload for 30 s, its metrics on port 9464
@@ -141,7 +141,7 @@ def run(host: str | None, **options: Any) -> int:
     wrong option. A second signal ends the run at once, without looking back.
     """
     try:
-        code = run_agent(host or default_host(), cast("Options", options))
+        code = run_agent(default_host() if host is None else host, cast("Options", options))
     except (SettingError, PatternError, SourceError) as error:
         raise click.UsageError(str(error)) from error
     except RunFailed as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from cramagent.node_client import Region
 from cramagent.policy.settings import (
+    LEAST_DRAM_PAGES,
     PAGE_BYTES,
     Admission,
     Mapping,
@@ -90,7 +91,7 @@ def policy_settings(options: Options, source: Source) -> PolicySettings:
         SettingError: a value that cannot be.
     """
     return PolicySettings(
-        dram_pages=options["dram"].pages(source.pages),
+        dram_pages=_dram_pages(options["dram"], source),
         mapping=Mapping(options["mapping"]),
         budget_pages=options["budget"],
         admission=Admission(options["admission"]),
@@ -110,6 +111,12 @@ def policy_settings(options: Options, source: Source) -> PolicySettings:
         balloon_deflate_milli=options["balloon_deflate"],
         balloon_min_pages=options["balloon_min"],
     )
+
+
+def _dram_pages(dram: Amount, source: Source) -> int:
+    """A share of a tiny source is raised to what a host needs; a size is taken at its word."""
+    pages = dram.pages(source.pages)
+    return max(LEAST_DRAM_PAGES, pages) if dram.percent else pages
 
 
 def synthetic(options: Options) -> Synthetic:

@@ -6,9 +6,10 @@ import os
 import signal
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+import grpc
 
 from cramagent.link import NodeLink
 from cramagent.machine import Machine, Plan
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cramagent.messages import Message
+
+
+_HINTS: Final = {
+    "ALREADY_ATTACHED": "; --take-over ends that session",
+    "LOGICAL_CAPACITY": "; ask for a smaller region with --node (a size, or a share of the source)",
+    "GUARANTEE_CAPACITY": "; ask for less with --guaranteed",
+}
+"""What to change on our command line, by the reason of a refused attach."""
 
 
 class RunFailed(Exception):
@@ -136,7 +145,13 @@ def attach(machine: Machine, options: Options) -> None:
     except NodeSilent as silent:
         raise RunFailed(f"no device answers at {device}: {silent}") from silent
     except NodeRefused as refused:
-        hint = "; --take-over ends that session" if refused.refusal.reason == "ALREADY_ATTACHED" else ""
+        refusal = refused.refusal
+        if refusal.code is grpc.StatusCode.UNIMPLEMENTED:
+            raise RunFailed(
+                f"{device} is no hosts' listener of cxldevd: hosts attach at one address (its --listen), "
+                "operators at another"
+            ) from refused
+        hint = _HINTS.get(refusal.reason, "")
         raise RunFailed(f"the device at {device} refused: {refused}{hint}") from refused
     machine.attached(telemetry)
 

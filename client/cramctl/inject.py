@@ -28,14 +28,14 @@ _SHOWN_DPAS = 8
 
 @click.group()
 def inject() -> None:
-    r"""Inject a fault into a live device.
+    """Inject a fault into a live device.
 
     \b
     Example:
       cramctl inject exhaustion --share 0.5
       cramctl faults
       cramctl clear --all
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
 
 
 @inject.command()
@@ -44,14 +44,14 @@ def inject() -> None:
 @click.option("--bytes", "size", type=SIZE, help="Media to hold back, as 512MiB.")
 @click.option("--share", type=MILLI, help="Share of all media to hold back, 0 to 1.")
 def exhaustion(address: str, as_json: bool, size: int | None, share: int | None) -> None:
-    r"""Hold media back, so that the device runs out.
+    """Hold media back, so that the device runs out.
 
     What is not free now is taken as it becomes free. Stays armed until it is cleared.
 
     \b
     Example:
       cramctl inject exhaustion --bytes 48MiB
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     if (size is None) == (share is None):
         raise click.UsageError("give either --bytes or --share")
     if size is not None:
@@ -79,7 +79,7 @@ def poison(
     random_pages: int | None,
     seed: int | None,
 ) -> None:
-    r"""Lose the bytes of pages that hold data.
+    """Lose the bytes of pages that hold data.
 
     Done at once; found by a later read. A write or a TRIM heals a page.
 
@@ -87,7 +87,7 @@ def poison(
     Example:
       cramctl inject poison --host host-a --random 4 --seed 7
       cramctl inject poison --host host-a --dpa 0x0 --dpa 0x1000
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     if bool(dpas) == (random_pages is not None):
         raise click.UsageError("give either --dpa or --random")
     if random_pages is None:
@@ -104,14 +104,14 @@ def poison(
 @json_option
 @click.option("--ratio", type=MILLI, required=True, help="No page compresses better than this, as 1.2.")
 def ratio_collapse(address: str, as_json: bool, ratio: int) -> None:
-    r"""Make pages written from now on take no less media than a ratio gives.
+    """Make pages written from now on take no less media than a ratio gives.
 
     Stays armed until it is cleared.
 
     \b
     Example:
       cramctl inject ratio-collapse --ratio 1.2
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     if not 1000 <= ratio < 2**32:
         raise click.BadParameter("is at least 1", param_hint="'--ratio'")
     _inject(address, as_json, "ratio_collapse", {"ratio_milli": ratio})
@@ -123,14 +123,14 @@ def ratio_collapse(address: str, as_json: bool, ratio: int) -> None:
 @click.option("--device", "device_ns", type=DURATION, default=0, help="Device time to add, only reported.")
 @click.option("--wall", "wall_ns", type=DURATION, default=0, help="Wall time to add, really waited for.")
 def latency(address: str, as_json: bool, device_ns: int, wall_ns: int) -> None:
-    r"""Make every data command slower.
+    """Make every data command slower.
 
     Stays armed until it is cleared.
 
     \b
     Example:
       cramctl inject latency --device 1us --wall 1ms
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     if not device_ns and not wall_ns:
         raise click.UsageError("give --device, --wall or both, above 0")
     _inject(address, as_json, "latency", {"device_ns": device_ns, "wall_ns": wall_ns})
@@ -140,14 +140,14 @@ def latency(address: str, as_json: bool, device_ns: int, wall_ns: int) -> None:
 @operator_option
 @json_option
 def reset(address: str, as_json: bool) -> None:
-    r"""Power lost and back: a new generation, nothing kept.
+    """Power lost and back: a new generation, nothing kept.
 
     Done at once. Hosts lose what was on the device and attach again. Armed faults stay armed.
 
     \b
     Example:
       cramctl inject reset
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     _inject(address, as_json, "reset", {})
 
 
@@ -157,12 +157,12 @@ def reset(address: str, as_json: bool) -> None:
 @click.argument("fault_id", metavar="[ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="All that are armed.")
 def clear(address: str, as_json: bool, fault_id: str | None, everything: bool) -> None:
-    r"""Clear a fault, by the ID that `inject` and `faults` tell, or all of them.
+    """Clear a fault, by the ID that `inject` and `faults` tell, or all of them.
 
     \b
     Example:
       cramctl clear --all
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     if bool(fault_id) == everything:
         raise click.UsageError("give either an ID or --all")
     with connected(address) as operator:
@@ -179,12 +179,12 @@ def clear(address: str, as_json: bool, fault_id: str | None, everything: bool) -
 @operator_option
 @form_option
 def faults(address: str, as_json: bool | None) -> None:
-    r"""List the faults that are armed.
+    """List the faults that are armed.
 
     \b
     Example:
       cramctl faults --json
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     with connected(address) as operator:
         armed = operator.faults()
     from cramctl.describe import describe_fault  # noqa: PLC0415 - loaded with grpc, see session.py

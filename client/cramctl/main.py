@@ -44,7 +44,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cramulator")
 def main() -> None:
-    r"""Operate a compressed memory device (cxldevd), and try it out.
+    """Operate a compressed memory device (cxldevd), and try it out.
 
     Exit codes: 0 done, 1 refused or not reachable, 2 wrong usage, 130 interrupted.
 
@@ -53,7 +53,7 @@ def main() -> None:
       cramctl status
       cramctl inject exhaustion --share 0.5
       cramctl events
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
 
 
 if __name__ == "__main__":

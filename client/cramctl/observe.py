@@ -17,14 +17,14 @@ INTERRUPTED = 130
 @operator_option
 @form_option
 def status(address: str, as_json: bool | None) -> None:
-    r"""Show the device, its regions and its armed faults.
+    """Show the device, its regions and its armed faults.
 
     As with `cxl list`, JSON is the native form; sizes are in bytes.
 
     \b
     Example:
       cramctl status --json | jq .media.free_size
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     with connected(address) as operator:
         answer = operator.status()
     from cramctl.describe import describe_status  # noqa: PLC0415 - loaded with grpc, see session.py
@@ -49,7 +49,7 @@ def status(address: str, as_json: bool | None) -> None:
 )
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for more, or end.")
 def events(address: str, as_json: bool, after: int | None, follow: bool) -> None:
-    r"""Print the device's events, one line each, as they happen.
+    """Print the device's events, one line each, as they happen.
 
     Follows over restarts of the device, and says so when events were missed. With --json, each
     line is a JSON object. Ctrl-C ends it, with exit code 130.
@@ -58,7 +58,7 @@ def events(address: str, as_json: bool, after: int | None, follow: bool) -> None
     Example:
       cramctl events --after 0
       cramctl events --no-follow --json | jq 'select(.event == "watermark_crossed")'
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     with connected(address) as operator:
         from cramctl.events import Follower, event_line  # noqa: PLC0415 - loaded with grpc, see session.py
 

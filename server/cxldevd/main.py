@@ -93,6 +93,8 @@ def _serve(settings: Settings) -> None:
                     },
                 )
             told_to_end.wait()
+            if settings.ready_file is not None:
+                _with_ready_file(settings.ready_file, None)  # whoever waits for it waits for the next run
     except BindError as error:
         _fail(str(error), _CANNOT_SERVE)
     except (OSError, MemoryError) as error:

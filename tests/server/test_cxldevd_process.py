@@ -224,6 +224,14 @@ def test_a_ready_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert ended.stderr == f"cxldevd: --ready-file: {tmp_path}/none/ready.json: No such file or directory\n"
 
 
+def test_the_ready_file_goes_with_the_process(tmp_path: Path) -> None:
+    """Whoever waits for it afterwards waits for the next start, not for a device that is gone."""
+    with running(tmp_path, *ANYWHERE) as (process, _):
+        process.terminate()
+        assert end(process)[0] == 0
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_media_that_the_machine_cannot_map() -> None:
     """Is one line, too."""
     ended = run(*ANYWHERE, "--physical", "900000TiB")

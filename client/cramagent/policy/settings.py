@@ -9,6 +9,8 @@ from cramagent.policy.effects import Tier
 
 PAGE_BYTES = 4096
 NS_PER_MS = 1_000_000
+LEAST_DRAM_PAGES = 16
+"""Fewer leave reclaim nothing to choose from."""
 
 
 class SettingError(ValueError):
@@ -110,7 +112,10 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.dram_pages >= 16, f"dram is at least 16 pages, not {self.dram_pages}"),
+            (
+                self.dram_pages >= LEAST_DRAM_PAGES,
+                f"dram is at least {LEAST_DRAM_PAGES} pages (64KiB), not {self.dram_pages}",
+            ),
             (self.budget_pages >= 0, f"budget cannot be negative: {self.budget_pages}"),
             (
                 0 <= self.open_pressure < self.close_pressure <= 1000,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--keep-logs", is_flag=True, help="Keep the logs of all processes. Kept in any case if it fails."
 )
 def demo(json_file: Path | None, seed: int, keep_logs: bool) -> None:
-    r"""Show one device, three hosts and real programs: fill, exhaust, recover, verify.
+    """Show one device, three hosts and real programs: fill, exhaust, recover, verify.
 
     Starts one cxldevd, three programs (an in-memory SQLite database, parsed JSON documents, numeric
     arrays) and for each a cram-agent that shadows its memory. Takes about a minute. Every figure at
@@ -30,7 +30,7 @@ def demo(json_file: Path | None, seed: int, keep_logs: bool) -> None:
     \b
     Example:
       cramctl demo --json demo.json
-    """
+    """  # noqa: D301 - click's mark: keep these lines as they are
     # rich, grpc and the rest take longer to load than the command line's --help should.
     from cramlab.demo.run import run_demo  # noqa: PLC0415
 
