@@ -94,6 +94,10 @@ class ManualClock:
             with condition:
                 condition.notify_all()
 
+    def set_wall(self, wall_ns: int) -> None:
+        """Set the wall clock, as NTP does; monotonic time is not moved."""
+        self._wall_offset_ns = wall_ns - self._now_ns
+
     def until_waited_for(self, deadline_ns: int, waiters: int = 1, timeout_s: float = 30.0) -> bool:
         """Wait, in real time, until so many threads wait for exactly this deadline: whether they do."""
 

@@ -61,7 +61,7 @@ class DeviceCalls:
         self, request: device_pb2.RenewRequest, _context: grpc.ServicerContext
     ) -> device_pb2.RenewResponse:
         """Start the lease anew."""
-        with self._runtime.device() as (device, now_ns):
+        with self._runtime.renewal(), self._runtime.device() as (device, now_ns):
             renewed = device.renew(from_wire.session(request), now_ns)
         return device_pb2.RenewResponse(
             lease_ns=renewed.lease_ns, telemetry=to_wire.telemetry(renewed.telemetry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,8 @@ from cxldevd.log import LOG
 from cxldevd.wake import Wake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cxldev.config import DeviceConfig
     from cxldev.events import EventLog
     from cxldevd.clock import Clock
@@ -58,9 +60,10 @@ class Runtime:
         self.ids = ids
         self.changed = Wake(clock)
         self.draining = False
-        self._wall_offset_ns = clock.wall_ns() - clock.now_ns()
         self._lock = threading.Lock()
         self._held = _Held(self)
+        self._renewals: list[int] = []
+        """When Renews arrived that wait for the lock, or hold it."""
         self._device = Device(config, generation=ids.generation(), now_ns=clock.now_ns())
         self._power = Power(self._device.generation, self._device.events)
         self._noticed = 0
@@ -70,13 +73,32 @@ class Runtime:
         self._timer = threading.Thread(target=self._keep_deadlines, name="cxldevd-timer", daemon=True)
 
     def device(self) -> AbstractContextManager[tuple[Device, int]]:
-        """The device and the time, for one call, with the lock held. Keep it short: no I/O, no zstd."""
+        """The device and the time, for one call, with the lock held. Keep it short: no I/O, no zstd.
+
+        The time is that of the call's arrival, before it waited for the lock. It is no later than the
+        arrival of any Renew that still waits: no other call lets a lease run out that one came in time
+        to renew.
+        """
         return self._held
+
+    @contextmanager
+    def renewal(self) -> Iterator[None]:
+        """Entered by a Renew as soon as it has arrived, around its `device()`."""
+        arrived_ns = self.clock.now_ns()
+        self._renewals.append(arrived_ns)
+        try:
+            yield
+        finally:
+            self._renewals.remove(arrived_ns)
 
     def enter(self) -> tuple[Device, int]:
         """Take the lock: for `device()`."""
+        now_ns = self.clock.now_ns()
         self._lock.acquire()
-        return self._device, self.clock.now_ns()
+        # Nothing may fail from here on: nobody would give the lock back.
+        if self._renewals:
+            now_ns = min(now_ns, min(self._renewals, default=now_ns))
+        return self._device, now_ns
 
     def leave(self) -> None:
         """Give the lock back. Refused calls may have told events, too: no more writes, a lease run out."""
@@ -101,8 +123,8 @@ class Runtime:
         return self._power
 
     def wall_ns(self, now_ns: int) -> int:
-        """Time since the epoch of a moment of the device's clock."""
-        return now_ns + self._wall_offset_ns
+        """Time since the epoch of a moment of the device's clock, by the wall clock as it is set now."""
+        return now_ns + self.clock.wall_ns() - self.clock.now_ns()
 
     def refuse_if_draining(self) -> None:
         """For calls that wait.
