@@ -13,6 +13,20 @@ PAGE_BYTES: Final = 4096
 
 NS_PER_SECOND: Final = 1_000_000_000
 
+# Upper bounds. With them no sum of the model leaves 63 bits, no field of the wire overflows, and the
+# sparse maps of two power-ons fit a process's address space (47 bits).
+MOST_PHYSICAL_BYTES: Final = 8 << 40
+MOST_PAGES_PER_REQUEST: Final = 1 << 15
+MOST_RANGES_PER_TRIM: Final = 1 << 16
+MOST_REGIONS: Final = 1 << 16
+MOST_EVENT_LOG_ENTRIES: Final = 1 << 20
+MOST_BLOCK_CACHE_PAGES: Final = 1 << 24
+MOST_ENGINES: Final = 1 << 16
+LONGEST_LATENCY_NS: Final = 3600 * NS_PER_SECOND
+"""Of each part of the model. A page has 66 parts at most: times the pages of a request, below 2^63."""
+LONGEST_NS: Final = 365 * 24 * 3600 * NS_PER_SECOND
+"""Of a lease and of the TRIM delay: a year."""
+
 
 class ExhaustionMode(Enum):
     """What the device does with a page that does not fit."""
@@ -71,18 +85,17 @@ class LatencyConfig:
     """What waiting behind other commands adds to one command, at most."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "base_ns",
-            "per_sector_ns",
-            "compress_ns",
-            "decompress_ns",
-            "block_cache_pages",
-            "queue_tail_ns",
-        ):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"latency {name} cannot be negative: {getattr(self, name)}")
-        if self.engines < 1:
-            raise ConfigError(f"latency engines is at least 1, not {self.engines}")
+        for name in ("base_ns", "per_sector_ns", "compress_ns", "decompress_ns", "queue_tail_ns"):
+            if not 0 <= getattr(self, name) <= LONGEST_LATENCY_NS:
+                raise ConfigError(
+                    f"latency {name} is 0..{LONGEST_LATENCY_NS} (an hour), not {getattr(self, name)}"
+                )
+        if not 0 <= self.block_cache_pages <= MOST_BLOCK_CACHE_PAGES:
+            raise ConfigError(
+                f"latency block_cache_pages is 0..{MOST_BLOCK_CACHE_PAGES}, not {self.block_cache_pages}"
+            )
+        if not 1 <= self.engines <= MOST_ENGINES:
+            raise ConfigError(f"latency engines is 1..{MOST_ENGINES}, not {self.engines}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +131,10 @@ class DeviceConfig:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.physical_capacity_bytes >= PAGE_BYTES, f"physical capacity is at least {PAGE_BYTES} bytes"),
+            (
+                PAGE_BYTES <= self.physical_capacity_bytes <= MOST_PHYSICAL_BYTES,
+                f"physical capacity is at least {PAGE_BYTES} bytes, and at most {MOST_PHYSICAL_BYTES} (8 TiB)",
+            ),
             (1000 <= self.zratio_milli <= 64_000, "zratio is 1000..64000 per mille (1:1 to 64:1)"),
             (
                 64 <= self.sector_bytes <= PAGE_BYTES and self.sector_bytes & (self.sector_bytes - 1) == 0,
@@ -126,15 +142,27 @@ class DeviceConfig:
             ),
             (0 <= self.metadata_bytes <= PAGE_BYTES, "metadata is 0..4096 bytes a page"),
             (1 <= self.zstd_level <= 22, "zstd level is 1..22"),
-            (self.trim_delay_ns >= 0, "trim delay cannot be negative"),
+            (0 <= self.trim_delay_ns <= LONGEST_NS, f"trim delay is 0..{LONGEST_NS} ns (a year)"),
             (
-                0 < self.default_lease_ns <= self.max_lease_ns,
-                "default lease is above 0 and at most the maximum",
+                0 < self.default_lease_ns <= self.max_lease_ns <= LONGEST_NS,
+                f"default lease is above 0 and at most the maximum, which is at most {LONGEST_NS} ns",
             ),
-            (self.max_pages_per_request >= 1, "a request holds at least one page"),
-            (self.max_ranges_per_trim >= 1, "a TRIM holds at least one range"),
-            (self.max_regions >= 1, "a device has at least one region"),
-            (self.event_log_entries >= 1, "the event log keeps at least one event"),
+            (
+                1 <= self.max_pages_per_request <= MOST_PAGES_PER_REQUEST,
+                f"a request holds at least one page, and at most {MOST_PAGES_PER_REQUEST}",
+            ),
+            (
+                1 <= self.max_ranges_per_trim <= MOST_RANGES_PER_TRIM,
+                f"a TRIM holds at least one range, and at most {MOST_RANGES_PER_TRIM}",
+            ),
+            (
+                1 <= self.max_regions <= MOST_REGIONS,
+                f"a device has at least one region, and at most {MOST_REGIONS}",
+            ),
+            (
+                1 <= self.event_log_entries <= MOST_EVENT_LOG_ENTRIES,
+                f"the event log keeps at least one event, and at most {MOST_EVENT_LOG_ENTRIES}",
+            ),
         )
         for good, rule in checks:
             if not good:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cxldev.config import PAGE_BYTES
+from cxldev import config
+from cxldev.config import PAGE_BYTES, LatencyConfig
 from cxldev.device import Device, SessionRef
 from cxldev.errors import (
     ConfigError,
@@ -26,6 +28,7 @@ from cxldev.errors import (
     UnknownHost,
     UnknownSession,
 )
+from cxldev.faults import ResetFault
 from emulator_helpers import MIB, Bench, addresses, at, random_pages, small_config, snapshot
 
 if TYPE_CHECKING:
@@ -270,3 +273,56 @@ def test_a_device_that_cannot_be() -> None:
     for changes in ({"physical_capacity_bytes": 4095}, {"sector_bytes": 96}, {"zratio_milli": 999}):
         with pytest.raises(ConfigError):
             small_config(**changes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "physical_capacity_bytes",
+        "trim_delay_ns",
+        "max_lease_ns",
+        "max_pages_per_request",
+        "max_ranges_per_trim",
+        "max_regions",
+        "event_log_entries",
+    ],
+)
+def test_no_setting_of_a_device_is_unbounded(name: str) -> None:
+    """What the system or the wire could not hold is refused in words, not by an overflow later."""
+    for value in (2**31, 2**63, 10**400):
+        if not (name in {"physical_capacity_bytes", "trim_delay_ns", "max_lease_ns"} and value < 2**32):
+            with pytest.raises(ConfigError):
+                small_config(**{name: value})
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(LatencyConfig)])
+def test_no_part_of_the_latency_is_unbounded(name: str) -> None:
+    """Nor below what has a meaning."""
+    for value in (2**62, 10**19, -1):
+        with pytest.raises(ConfigError, match=name):
+            LatencyConfig(**{name: value})
+
+
+def test_the_largest_device_that_can_be() -> None:
+    """Every bound at once: the sums hold, and the maps of two power-ons fit the address space."""
+    longest = {field.name: config.LONGEST_LATENCY_NS for field in dataclasses.fields(LatencyConfig)}
+    bench = Bench(
+        small_config(
+            physical_capacity_bytes=config.MOST_PHYSICAL_BYTES,
+            max_pages_per_request=config.MOST_PAGES_PER_REQUEST,
+            max_ranges_per_trim=config.MOST_RANGES_PER_TRIM,
+            max_regions=config.MOST_REGIONS,
+            event_log_entries=config.MOST_EVENT_LOG_ENTRIES,
+            max_lease_ns=config.LONGEST_NS,
+            trim_delay_ns=config.LONGEST_NS,
+            latency=LatencyConfig(**{**longest, "block_cache_pages": 64, "engines": 1}),
+        )
+    )
+    ref = bench.attach(pages=512, lease_ns=config.LONGEST_NS)
+    outcome = bench.write(ref, 0, random_pages(512))
+    hour = config.LONGEST_LATENCY_NS
+    assert 512 * 2 * hour < outcome.device_ns < 512 * 66 * hour
+    assert 66 * hour * config.MOST_PAGES_PER_REQUEST < 2**63
+    bench.inject(ResetFault())
+    bench.write(bench.attach(), 0, random_pages(4))
+    bench.device.audit()

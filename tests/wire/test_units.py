@@ -60,9 +60,31 @@ def test_a_time_without_a_unit_is_refused(text: str) -> None:
 
 @given(st.integers(min_value=0, max_value=1 << 60))
 def test_a_plain_number_is_bytes(size: int) -> None:
-    """Whatever its length."""
-    if size < 1 << 53:
-        assert parse_bytes(str(size)) == size
+    """Exact, whatever its length."""
+    assert parse_bytes(str(size)) == size
+
+
+def test_sizes_and_times_are_exact() -> None:
+    """A float has 53 bits."""
+    assert parse_bytes("9007199254740993") == 2**53 + 1
+    assert parse_bytes("8796093022208.5KiB") == 2**53 + 512
+    assert parse_duration("9007199254740993ns") == 2**53 + 1
+    assert parse_bytes(str(2**64 - 1)) == 2**64 - 1
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+def test_what_the_wire_cannot_hold_is_refused_in_one_short_line(digits: int) -> None:
+    """However long the number is."""
+    for parse, text in ((parse_bytes, "9" * digits), (parse_duration, "9" * digits + "h")):
+        with pytest.raises(ValueError, match="is too large") as caught:
+            parse(text)
+        assert len(str(caught.value)) < 150
+
+
+def test_other_digits_are_none() -> None:
+    """Only those of ASCII."""
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_bytes("\u0661\u0662")
 
 
 @pytest.mark.parametrize(
