@@ -29,6 +29,10 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     # Two devices on one port would each get half of the calls.
     ("grpc.so_reuseport", 0),
+    # A peer that is gone without a word is noticed, and its calls give their threads back.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 # malloc.h of glibc.

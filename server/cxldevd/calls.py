@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cramwire.refusal import CODES
-from cxldev.errors import DeviceError
+from cxldev.errors import DeviceError, InvalidField
 from cxldevd.errors import TABLE, DeviceBusy, status_of
 from cxldevd.log import LOG
 from cxldevd.waiting import CallerGone
@@ -72,21 +73,27 @@ class UnaryCall(Generic[_Q, _R]):
         self,
         operation: str,
         behaviour: Callable[[_Q, grpc.ServicerContext], _R],
+        parse: Callable[[bytes], _Q],
         guard: Guard,
         pool: CountedPool,
     ) -> None:
         self._operation = operation
         self._behaviour = behaviour
+        self._parse = parse
         self._guard = guard
         self.experimental_thread_pool = pool
 
-    def __call__(self, request: _Q, context: grpc.ServicerContext) -> _R:
+    def __call__(self, message: bytes, context: grpc.ServicerContext) -> _R:
         """Answer, or abort with a status."""
         guard, operation = self._guard, self._operation
         began_ns = guard.clock.now_ns()
         with guard.metrics.running(operation):
             try:
-                answer = self._behaviour(request, context)
+                # Not by gRPC, which would answer bytes that are no message INTERNAL, without a reason.
+                answer = self._behaviour(self._parse(message), context)
+            except DecodeError:
+                guard.refuse(operation, _no_message(operation), context)
+                raise
             except Exception as error:
                 guard.refuse(operation, error, context)
                 raise
@@ -103,20 +110,25 @@ class StreamCall(Generic[_Q, _R]):
         self,
         operation: str,
         behaviour: Callable[[_Q, grpc.ServicerContext], Iterator[_R]],
+        parse: Callable[[bytes], _Q],
         guard: Guard,
         pool: CountedPool,
     ) -> None:
         self._operation = operation
         self._behaviour = behaviour
+        self._parse = parse
         self._guard = guard
         self.experimental_thread_pool = pool
 
-    def __call__(self, request: _Q, context: grpc.ServicerContext) -> Iterator[_R]:
+    def __call__(self, message: bytes, context: grpc.ServicerContext) -> Iterator[_R]:
         """Answer until the stream ends, or abort with a status."""
         guard, operation = self._guard, self._operation
         with guard.metrics.running(operation, stream=True):
             try:
-                yield from self._behaviour(request, context)
+                yield from self._behaviour(self._parse(message), context)
+            except DecodeError:
+                guard.refuse(operation, _no_message(operation), context)
+                raise
             except Exception as error:
                 guard.refuse(operation, error, context)
                 raise
@@ -124,17 +136,43 @@ class StreamCall(Generic[_Q, _R]):
             guard.metrics.ended(operation, grpc.StatusCode.CANCELLED)
 
 
+class TurnedAway:
+    """What answers a call that there is no room for: DEVICE_BUSY.
+
+    For gRPC it takes a stream of requests, so that its thread need not wait for one: who opens calls
+    and sends nothing on them holds up threads that wait for requests, and shall not hold up this.
+    """
+
+    def __init__(self, operation: str, guard: Guard, most: int, pool: CountedPool) -> None:
+        self._operation = operation
+        self._guard = guard
+        self._most = most
+        self.experimental_thread_pool = pool
+
+    def __call__(self, _requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+        """Abort."""
+        busy = DeviceBusy(f"{self._most} calls are queued already; try again")
+        self._guard.refuse(self._operation, busy, context)
+
+
+def _no_message(operation: str) -> InvalidField:
+    return InvalidField(f"the request's bytes are no message that {operation} takes")
+
+
 class Service(_Handler):
     """One service's methods by name.
 
     gRPC asks `service` for a method as soon as its call arrives, before it waits for a thread:
-    this is where a call beyond `max_queued` is turned away, on a thread that is not busy.
+    this is where a call beyond `max_queued` of its pool is turned away, on a thread that never waits.
     """
 
-    def __init__(self, name: str, guard: Guard, control: CountedPool, max_queued: int) -> None:
+    def __init__(
+        self, name: str, guard: Guard, control: CountedPool, turning_away: CountedPool, max_queued: int
+    ) -> None:
         self.name = name
         self._guard = guard
         self._control = control
+        self._turning_away = turning_away
         self._max_queued = max_queued
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._queued_in: dict[str, CountedPool] = {}
@@ -153,16 +191,15 @@ class Service(_Handler):
         serialize: Callable[[_R], bytes],
         pool: CountedPool | None = None,
     ) -> None:
-        """Serve a method; on a pool of its own, calls beyond `max_queued` are told DEVICE_BUSY."""
+        """Serve a method, on the control calls' pool if it is given none."""
         path = f"/{self.name}/{method}"
         operation = behaviour.__name__
         self._guard.metrics.knows(operation)
-        call = UnaryCall(operation, behaviour, self._guard, pool or self._control)
-        self._methods[path] = grpc.unary_unary_rpc_method_handler(call, parse, serialize)
-        if pool is not None:
-            self._queued_in[path] = pool
-            away = UnaryCall(operation, self._too_many, self._guard, self._control)
-            self._turned_away[path] = grpc.unary_unary_rpc_method_handler(away, parse, serialize)
+        self._queued_in[path] = pool = pool or self._control
+        call = UnaryCall(operation, behaviour, parse, self._guard, pool)
+        self._methods[path] = grpc.unary_unary_rpc_method_handler(call, None, serialize)
+        away = TurnedAway(operation, self._guard, self._max_queued, self._turning_away)
+        self._turned_away[path] = grpc.stream_unary_rpc_method_handler(away)
 
     def stream(
         self,
@@ -175,8 +212,8 @@ class Service(_Handler):
         """Serve a method that answers with a stream."""
         operation = behaviour.__name__
         self._guard.metrics.knows(operation, stream=True)
-        call = StreamCall(operation, behaviour, self._guard, pool)
-        self._methods[f"/{self.name}/{method}"] = grpc.unary_stream_rpc_method_handler(call, parse, serialize)
+        call = StreamCall(operation, behaviour, parse, self._guard, pool)
+        self._methods[f"/{self.name}/{method}"] = grpc.unary_stream_rpc_method_handler(call, None, serialize)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -187,6 +224,3 @@ class Service(_Handler):
         if pool is not None and pool.pending >= self._max_queued:
             return self._turned_away[path]
         return self._methods.get(path)
-
-    def _too_many(self, _request: Any, _context: grpc.ServicerContext) -> Any:
-        raise DeviceBusy(f"{self._max_queued} calls are queued already; try again")

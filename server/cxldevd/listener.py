@@ -43,12 +43,13 @@ class Listener:
     """A gRPC server on one address."""
 
     def __init__(
-        self, address: Address, services: Sequence[Service], control: CountedPool, reflecting: CountedPool
+        self, address: Address, services: Sequence[Service], health_pool: CountedPool, reflecting: CountedPool
     ) -> None:
+        """The services have threads of their own; `health_pool` is for health checks alone."""
         self._wanted = address
         self.address = ""
         names = [service.name for service in services]
-        self._server = grpc.server(control, options=SERVER_OPTIONS)
+        self._server = grpc.server(health_pool, options=SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers(tuple(services))
         self._health = health.HealthServicer()
         for name in names:

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from cxldevd.pools import CountedPool
 
 
-def device_service(service: Service, calls: DeviceCalls, watching: CountedPool) -> Service:
-    """Control calls run on the listener's own threads, event streams apart from them."""
+def device_service(
+    service: Service, calls: DeviceCalls, watching: CountedPool, renewing: CountedPool
+) -> Service:
+    """Event streams and Renews run apart from all else: a host that does not get through loses its lease."""
     pb = device_pb2
     service.unary(
         "Identify", calls.identify, pb.IdentifyRequest.FromString, pb.IdentifyResponse.SerializeToString
     )
     service.unary("Attach", calls.attach, pb.AttachRequest.FromString, pb.AttachResponse.SerializeToString)
-    service.unary("Renew", calls.renew, pb.RenewRequest.FromString, pb.RenewResponse.SerializeToString)
+    service.unary(
+        "Renew", calls.renew, pb.RenewRequest.FromString, pb.RenewResponse.SerializeToString, renewing
+    )
     service.unary("Resize", calls.resize, pb.ResizeRequest.FromString, pb.ResizeResponse.SerializeToString)
     service.unary("Detach", calls.detach, pb.DetachRequest.FromString, pb.DetachResponse.SerializeToString)
     service.unary(
@@ -54,7 +58,7 @@ def memory_service(service: Service, calls: MemoryCalls, data: CountedPool, flus
 
 
 def fault_service(service: Service, calls: FaultCalls) -> Service:
-    """All run on the listener's own threads."""
+    """All run on the operators' control threads."""
     pb = operator_pb2
     service.unary(
         "InjectFault",

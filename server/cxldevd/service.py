@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BindError", "Cxldevd", "serve"]
 
-_CONTROL_THREADS: Final = 8
+_CONTROL_THREADS: Final = 64
+"""Of hosts, and of operators. A call that was opened and sends no request holds one until it is given up."""
+_RENEW_THREADS: Final = 32
+_HEALTH_THREADS: Final = 8
+_TURNING_AWAY_THREADS: Final = 2
 _REFLECTION_THREADS: Final = 4
 _FLUSHES: Final = 64
 """FLUSHes that wait at one time."""
@@ -67,11 +71,12 @@ class Cxldevd:
         data = _pool(cleanup, settings.workers, "data")
         flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
         watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
-        reflecting = _pool(cleanup, _REFLECTION_THREADS, "reflection")
+        renewing = _pool(cleanup, _RENEW_THREADS, "renew")
+        turning_away = _pool(cleanup, _TURNING_AWAY_THREADS, "busy")
         overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
 
         def service(name: str, pool: CountedPool) -> Service:
-            return Service(name, guard, pool, settings.max_queued_calls)
+            return Service(name, guard, pool, turning_away, settings.max_queued_calls)
 
         memory_calls = MemoryCalls(self.runtime, in_flight, self.flushes, metrics, settings.time_dilation)
         host_services = [
@@ -79,6 +84,7 @@ class Cxldevd:
                 service("cramwire.v1.DeviceService", control),
                 DeviceCalls(self.runtime, self.host_watchers),
                 watching,
+                renewing,
             ),
             memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
         ]
@@ -99,8 +105,16 @@ class Cxldevd:
             ),
         ]
         self._listeners = [
-            Listener(settings.listen, host_services, control, reflecting),
-            Listener(settings.operator, operator_services, operators, reflecting),
+            Listener(
+                address,
+                services,
+                _pool(cleanup, _HEALTH_THREADS, f"{side}-health"),
+                _pool(cleanup, _REFLECTION_THREADS, f"{side}-reflection"),
+            )
+            for address, services, side in (
+                (settings.listen, host_services, "host"),
+                (settings.operator, operator_services, "operator"),
+            )
         ]
         self._event_lines = EventLines(self.runtime)
         self._requests = metrics

@@ -285,7 +285,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "max-queued-calls",
                 "max_queued_calls",
                 kinds.AT_LEAST_ONE,
-                "Data calls taken in at one time; more are told DEVICE_BUSY.",
+                "Calls of a kind (data, FLUSH, Renew, control) taken in at one time; more: DEVICE_BUSY.",
             ),
             Setting(
                 "max-in-flight",

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2, types_pb2
+from cxldev.errors import InvalidField
 from server_helpers import DEADLINE_S, PAGE, Bench, Host, dpas, prose, raw_call, refused
 
 if TYPE_CHECKING:
@@ -225,10 +226,21 @@ def test_a_message_of_64_mib_is_turned_away_by_grpc(bench: Bench, host: Host) ->
     assert host.write(0, prose(1)).accepted_pages == 1
 
 
-def test_bytes_that_are_no_message(bench: Bench, host: Host) -> None:
-    """Garbage instead of a request ends that call alone."""
-    with pytest.raises(grpc.RpcError):
-        raw_call(bench.host_channel, "/cramwire.v1.MemoryService/Write", b"\xff\xff\xff\xff")
+@pytest.mark.parametrize("message", [b"\xff\xff\xff\xff", b"\x0a\x02\xff\xfe"], ids=["garbage", "utf-8"])
+@pytest.mark.parametrize(
+    "method",
+    ["MemoryService/Write", "MemoryService/Read", "MemoryService/Trim", "DeviceService/WatchEvents"],
+)
+def test_bytes_that_are_no_message(bench: Bench, host: Host, method: str, message: bytes) -> None:
+    """Garbage instead of a request, or a session that is no text: INVALID_FIELD, counted as any refusal."""
+    path = f"/cramwire.v1.{method}"
+    if method.endswith("WatchEvents"):
+        watch: Any = bench.host_channel.unary_stream(path, bytes, bytes)
+        refusal = refused(lambda: next(watch(message, timeout=DEADLINE_S)))
+    else:
+        refusal = refused(lambda: raw_call(bench.host_channel, path, message))
+    assert (refusal.code.name, refusal.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert bench.service._requests.refused_by_error() == {InvalidField: 1}
     assert host.write(0, prose(1)).accepted_pages == 1
 
 

@@ -21,15 +21,15 @@ class LaneCalls:
         self._door = door
 
     def open_lane(
-        self, request: lane_pb2.OpenLaneRequest, _context: grpc.ServicerContext
+        self, request: lane_pb2.OpenLaneRequest, context: grpc.ServicerContext
     ) -> lane_pb2.OpenLaneResponse:
         """A token for a lane of a session."""
-        token = self._door.open_lane(from_wire.session(request))
+        token = self._door.open_lane(from_wire.session(request), context)
         return lane_pb2.OpenLaneResponse(socket=self._door.socket_name, token=token)
 
 
 def lane_service(service: Service, calls: LaneCalls) -> Service:
-    """Runs on the listener's own threads."""
+    """Runs on the control threads."""
     pb = lane_pb2
     service.unary(
         "OpenLane", calls.open_lane, pb.OpenLaneRequest.FromString, pb.OpenLaneResponse.SerializeToString
