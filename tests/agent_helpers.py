@@ -146,7 +146,8 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.source = ScriptedSource()
-        self.cause = "poison"
+        self.cause = "reset"
+        """Why a session ends."""
         self.host = Host(PolicySettings(dram_pages=self.dram_pages, **self.settings))
         self.dram = Dram(self.dram_pages)
         self.node = FakeNode()
@@ -154,7 +155,8 @@ class Rig:
         self.swap = SwapFile(self.folder, self.swap_bytes)
         tiers: dict[Tier, TierStore] = {Tier.ZSWAP: self.zswap, Tier.SWAPFILE: self.swap}
         self.performer = Performer(self.dram, self.node, tiers)
-        self.truth, self.tally, self.losses = Truth(), Tally(), Losses()
+        self.truth, self.tally = Truth(), Tally()
+        self.losses = Losses(lambda: self.cause)
         self.accesses = Accesses(self.host, self.performer, self.dram, self.truth, self.tally)
         self.workload = Workload(
             source=self.source,
@@ -167,7 +169,6 @@ class Rig:
             pattern=Scan(),
             write_share=0.0,
             seed=0,
-            loss_cause=lambda: self.cause,
         )
         self.verifier = Verifier(
             host=self.host,

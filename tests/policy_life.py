@@ -63,6 +63,8 @@ class Life:
         self.last_token = 0
         self.at_risk: set[Token] = set()
         """Tokens of device pages that went bad at some time."""
+        self.told: list[int] = []
+        """Device pages (DPAs) that events named."""
 
     def begin(self, chosen: PolicySettings, *, tier_pages: int) -> None:
         """One space with 24 pages that hold something."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cramagent.accesses import Accesses
 from cramagent.dram import Dram
-from cramagent.losses import Losses
+from cramagent.losses import Losses, session_loss
 from cramagent.performer import Performer
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Host
@@ -75,7 +75,8 @@ class Machine:
             Tier.SWAPFILE: SwapFile(plan.swap_folder, plan.swap_bytes),
         }
         performer = Performer(dram, link, tiers)
-        truth, tally, losses = Truth(), Tally(), Losses()
+        truth, tally = Truth(), Tally()
+        losses = Losses(lambda: session_loss(link.over_reason))
         accesses = Accesses(host, performer, dram, truth, tally)
         workload = Workload(
             source=source,
@@ -88,7 +89,6 @@ class Machine:
             pattern=plan.pattern,
             write_share=plan.write_share,
             seed=plan.seed,
-            loss_cause=link.loss_cause,
         )
         verifier = Verifier(
             host=host,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.accesses import OutOfMemory
 from cramagent.link import LinkState
-from cramagent.losses import POISON, session_loss
 from cramagent.messages import EventsMissed, LinkDown, PoisonTold, Reading, SessionOver, Stop
 from cramagent.node_client import NodeRefused, NodeSilent
 
@@ -88,6 +87,8 @@ class Runner:
         self._host_knows = LinkState.UP
         self._was_open = True
         self._next_say_ns = 0
+        self._losses_said = 0
+        """Pages lost with a session that were spoken of."""
         self._reason = ""
 
     def run(self) -> Ending:
@@ -125,6 +126,7 @@ class Runner:
     def _background(self, now_ns: int) -> None:
         machine = self._machine
         machine.performer.drive(machine.host.background(now_ns))
+        machine.workload.tell_losses()
         self._take_refused_telemetry()
         self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
 
@@ -132,7 +134,7 @@ class Runner:
         """Publish a picture, and say if the node opened or closed: a snapshot is too dear for every turn."""
         self._next_publish_ns = now_ns + _PUBLISH_NS
         self._publish(self._machine)
-        is_open = self._machine.host.snapshot().open
+        is_open = self._machine.host.node_open
         if is_open != self._was_open and self._host_knows is LinkState.UP and now_ns >= self._next_say_ns:
             # A node at its region's limit may open and close many times a second: say it once.
             self._next_say_ns = now_ns + NS_PER_S
@@ -224,11 +226,7 @@ class Runner:
                     machine.tally.events += 1
                     lags.append(event_wall_ns)
             case PoisonTold(_, dpas):
-                known = machine.host.counters.pages_lost_poison
-                machine.host.poison_found(dpas)
-                if machine.host.counters.pages_lost_poison != known:
-                    # Not what our own reads have met before the event came: mappers that nobody asked.
-                    machine.losses.find(machine.host, machine.workload.spaces, POISON)
+                machine.performer.drive(machine.host.poison_told(dpas))
             case EventsMissed(_, count):
                 machine.tally.events_missed += count
                 self._ask_telemetry()
@@ -287,9 +285,11 @@ class Runner:
             self._say("the device does not answer: going on with DRAM and swap")
         else:
             machine.host.node_lost()
-            reason = machine.link.over_reason
-            lost = machine.losses.find(machine.host, machine.workload.spaces, session_loss(reason))
-            self._say(f"the session is over ({reason}): {lost} pages are lost")
+            machine.workload.tell_losses()
+            told, self._losses_said = self._losses_said, machine.host.counters.pages_lost_reset
+            self._say(
+                f"the session is over ({machine.link.over_reason}): {self._losses_said - told} pages are lost"
+            )
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cramagent.losses import POISON
 from cramagent.policy.effects import NodeStatus
 from cramagent.policy.host import Backend
 from cramagent.policy.settings import PAGE_BYTES
@@ -80,6 +79,7 @@ class Verifier:
         for start in range(0, len(dpas), step):
             batch = dpas[start : start + step]
             self._look_on_node(batch, [on_node[dpa] for dpa in batch])
+        self._losses.collect(self._host, self._accesses.host_space)
         return self._found
 
     def _compare(self, space: int, vpn: int, data: bytes | memoryview) -> None:
@@ -105,14 +105,11 @@ class Verifier:
         if answer.status is NodeStatus.GONE:
             self._host.node_lost()
         elif answer.poisoned:
-            self._host.poison_found([dpas[position] for position in answer.poisoned])
+            self._host.poison_met(dpas[position] for position in answer.poisoned)
         for position, pages in enumerate(mappers):
             for space, vpn in pages:
-                if answer.status is NodeStatus.GONE:
+                if answer.status is NodeStatus.GONE or position in answer.poisoned:
                     self._found.lost += 1
-                elif position in answer.poisoned:
-                    self._found.lost += 1
-                    self._losses.add(space, (vpn,), POISON)
                 elif answer.status in {NodeStatus.OK, NodeStatus.POISONED}:
                     self._compare(space, vpn, self._dram.frame(frames[position]))
                 else:

@@ -16,7 +16,7 @@ from cramagent.policy.host import Backend
 from cramagent.sources.changes import MAIN_SPACE, Exit, Fork, Free, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cramagent.accesses import Accesses
     from cramagent.losses import Losses
@@ -44,7 +44,6 @@ class Workload:
         pattern: Pattern,
         write_share: float,
         seed: int,
-        loss_cause: Callable[[], str],
     ) -> None:
         self._source = source
         self._host = host
@@ -56,8 +55,6 @@ class Workload:
         self._pattern = pattern
         self._write_share = write_share
         self._random = random.Random(seed)
-        self._loss_cause = loss_cause
-        """Why a page that is met lost now was lost."""
         self._index = PageIndex()
         self._lost: dict[tuple[int, int], None] = {}
         self._deferred: dict[tuple[int, int], None] = {}
@@ -70,6 +67,10 @@ class Workload:
     def lost_waiting(self) -> int:
         """Lost pages that are not stored anew yet."""
         return len(self._lost)
+
+    def tell_losses(self) -> int:
+        """Have the pages that were lost since this was called last recorded; how many they were."""
+        return self._losses.collect(self._host, self.spaces)
 
     # -- changes of the source ---------------------------------------------------------------------
 
@@ -112,13 +113,13 @@ class Workload:
 
     def _free(self, space: int, vpn: int, *, noticed: bool) -> None:
         host_space = self.spaces[space]
+        self.tell_losses()
         if self._host.peek(host_space, vpn).backend is not Backend.NONE:
             self._performer.drive(self._host.free(host_space, vpn, noticed=noticed))
         self._forget(space, vpn)
 
     def _forget(self, space: int, vpn: int) -> None:
         self._truth.forget(space, vpn)
-        self._losses.freed(space, vpn)
         self._index.remove((space, vpn))
         self._lost.pop((space, vpn), None)
         self._deferred.pop((space, vpn), None)
@@ -126,7 +127,6 @@ class Workload:
     def _fork(self, parent: int, child: int) -> None:
         self.spaces[child] = self._host.fork(self.spaces[parent])
         self._truth.fork(parent, child)
-        self._losses.forked(parent, child)
         for vpn, _ in self._truth.pages(parent):
             self._index.add((child, vpn))
         for waiting in (self._lost, self._deferred):
@@ -135,11 +135,11 @@ class Workload:
                     waiting[child, vpn] = None
 
     def _exit(self, space: int, *, noticed: bool) -> None:
+        self.tell_losses()
         self._performer.drive(self._host.exit_space(self.spaces.pop(space), noticed=noticed))
         for vpn, _ in self._truth.pages(space):
             self._index.remove((space, vpn))
         self._truth.forget_space(space)
-        self._losses.ended(space)
         for waiting in (self._lost, self._deferred):
             for page in [page for page in waiting if page[0] == space]:
                 del waiting[page]
@@ -159,7 +159,6 @@ class Workload:
         return True
 
     def _lose(self, space: int, vpn: int) -> None:
-        self._losses.add(space, (vpn,), self._loss_cause())
         self._free(space, vpn, noticed=True)
         self._lost[space, vpn] = None
 

@@ -145,7 +145,7 @@ def test_a_lost_session_loses_device_pages_only(rig: Rig) -> None:
     fill(rig, 200)
     lost = on_node(rig)
     rig.host.node_lost()
-    assert rig.losses.find(rig.host, rig.workload.spaces, "reset") == len(lost)
+    assert rig.workload.tell_losses() == len(lost)
     assert sum(loss.pages for loss in rig.losses.runs) == len(lost)
     found = rig.verifier.verify()
     assert (found.compared, found.lost) == (200 - len(lost), len(lost))
@@ -165,7 +165,6 @@ def test_a_child_inherits_lost_pages_and_loses_none_of_its_own(rig: Rig) -> None
     fill(rig, 200)
     count = len(on_node(rig))
     rig.host.node_lost()
-    rig.losses.find(rig.host, rig.workload.spaces, "reset")
     rig.workload.apply(Fork(0, 1))
     rig.source.now.update({(1, vpn): prose(vpn) for vpn in range(200)})
     for _ in range(4):

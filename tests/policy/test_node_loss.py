@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cramagent.policy.host import Backend
+from cramagent.policy.effects import NodeLoad
+from cramagent.policy.host import Backend, LossCause, LostPage
 from cramagent.policy.states import State
 from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, NodeStatus, Rig
 
@@ -98,7 +99,7 @@ def test_poison_hurts_only_its_owners(by: str) -> None:
     dpa = rig.host.peek(*bad).where
     rig.performer.poisoned.add(dpa)
     if by == "event":
-        rig.host.poison_found([dpa])
+        rig.drive(rig.host.poison_told([dpa]))
     elif by == "load":
         assert rig.get(*bad) is AccessKind.BUS_ERROR
     else:
@@ -121,8 +122,8 @@ def test_a_batch_with_a_poisoned_page() -> None:
     assert [rig.performer.frames[frame] for frame in (scratch[0], scratch[2])] == [100, 102]
 
 
-def test_a_late_event_about_known_poison_hurts_nobody() -> None:
-    """The load that met the poison made the device send it; by now the page may be another folio's."""
+def test_a_late_event_hurts_nobody() -> None:
+    """However often it comes: by now the device page is another folio's, whose bytes are good."""
     rig = Rig()
     (bad,) = rig.fill(1)
     dpa = rig.host.peek(*bad).where
@@ -132,22 +133,84 @@ def test_a_late_event_about_known_poison_hurts_nobody() -> None:
     rig.put(rig.a, 9, 9)
     rig.evict((rig.a, 9))
     assert rig.host.peek(rig.a, 9).where == dpa
-    rig.host.poison_found([dpa])
+    for _ in range(3):
+        rig.drive(rig.host.poison_told([dpa]))
+    assert rig.counters.pages_lost == 1
     assert rig.get(rig.a, 9) == 9
-    # The next one is news.
-    rig.host.poison_found([dpa])
+
+
+def test_poison_that_is_news_on_a_page_used_again() -> None:
+    """What was bad once, and good since, may be bad once more."""
+    rig = Rig()
+    (bad,) = rig.fill(1)
+    dpa = rig.host.peek(*bad).where
+    rig.performer.poisoned.add(dpa)
+    rig.get(*bad)
+    rig.drive(rig.host.trimmer(rig.now, force=True))
+    rig.put(rig.a, 9, 9)
+    rig.evict((rig.a, 9))
+    rig.performer.poisoned.add(dpa)
+    rig.drive(rig.host.poison_told([dpa]))
     assert rig.state(rig.a, 9) is State.LOST
 
 
 def test_poison_where_nothing_of_ours_is() -> None:
-    """Free pages, zombies, addresses past the end: passed over."""
+    """Free pages, zombies, addresses past the end: passed over, the device is not asked."""
     rig = Rig()
     (page,) = rig.fill(1)
     dpa = rig.host.peek(*page).where
     rig.drive(rig.host.free(*page, noticed=False))
-    rig.host.poison_found([dpa, 8 * PAGE_BYTES, 1 << 40])
-    rig.host.check()
+    rig.drive(rig.host.poison_told([dpa, 8 * PAGE_BYTES, 1 << 40]))
     assert rig.counters.pages_lost == 0
+    assert not rig.performer.of_kind(NodeLoad)
+
+
+def test_an_event_that_cannot_be_looked_into() -> None:
+    """The device is silent: nothing is decided, and the next load meets the poison."""
+    rig = Rig()
+    (page,) = rig.fill(1)
+    dpa = rig.host.peek(*page).where
+    rig.performer.poisoned.add(dpa)
+    rig.performer.answers.append(NodeStatus.UNAVAILABLE)
+    rig.drive(rig.host.poison_told([dpa]))
+    assert rig.counters.pages_lost == 0
+    assert rig.get(*page) is AccessKind.BUS_ERROR
+
+
+def test_many_pages_in_one_event() -> None:
+    """They are looked into by as many as there are bounce frames; a page named twice suffers once."""
+    rig = Rig()
+    pages = rig.fill(10)
+    dpas = [rig.host.peek(*page).where for page in pages]
+    rig.performer.poisoned.update(dpas[1:])
+    rig.drive(rig.host.poison_told([*dpas, *dpas]))
+    assert [rig.state(*page) for page in pages] == [State.ENTRY] + [State.LOST] * 9
+    loads = [len(load.dpas) for load in rig.performer.of_kind(NodeLoad)]
+    assert sum(loads) == 10
+    assert max(loads) == len(rig.host._mm.frames.bounce)
+
+
+def test_the_session_is_gone_when_an_event_is_looked_into() -> None:
+    """Then all that was on the device is lost, with the session."""
+    rig = Rig()
+    pages = rig.fill(3)
+    rig.performer.answers.append(NodeStatus.GONE)
+    rig.drive(rig.host.poison_told([rig.host.peek(*page).where for page in pages]))
+    assert rig.counters.pages_lost_reset == 3
+    assert {page.cause for page in rig.host.take_lost()} == {LossCause.SESSION}
+
+
+def test_lost_pages_are_handed_out_once() -> None:
+    """Every mapper of a poisoned page, with the cause."""
+    rig = Rig()
+    (bad,) = rig.fill(1)
+    child = rig.host.fork(rig.a)
+    rig.host.poison_met([rig.host.peek(*bad).where])
+    assert rig.host.take_lost() == [
+        LostPage(rig.a, 0, LossCause.POISON),
+        LostPage(child, 0, LossCause.POISON),
+    ]
+    assert rig.host.take_lost() == []
 
 
 def test_a_session_gone_under_a_fault_of_another_page() -> None:

@@ -64,7 +64,7 @@ def test_snapshot() -> None:
     """The gauges of a host with a page in every state."""
     rig = Rig(budget_pages=1)
     rig.fill(5)
-    rig.host.poison_found([rig.host.peek(rig.a, 4).where])
+    rig.host.poison_met([rig.host.peek(rig.a, 4).where])
     rig.put(rig.a, 0, 1)
     rig.get(rig.a, 1)
     rig.drive(rig.host.free(rig.a, 3, noticed=False))

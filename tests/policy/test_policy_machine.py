@@ -246,7 +246,14 @@ class HostLife(Life, RuleBasedStateMachine):
         self.at_risk.add(self.performer.device[dpa])
         self.performer.poisoned.add(dpa)
         if told:
-            self.host.poison_found([dpa])
+            self.told.append(dpa)
+            self.drive(self.host.poison_told([dpa]))
+
+    @rule(number=picks)
+    def tells_again(self, number: int) -> None:
+        """An event comes late, or twice; its device page may hold anything by now. `audit` sees no loss."""
+        if self.told:
+            self.drive(self.host.poison_told([self.told[number % len(self.told)]]))
 
     @rule(
         kind=st.sampled_from(["crash", "capacity", "tier", "reset", "link"]),

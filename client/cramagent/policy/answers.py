@@ -36,6 +36,24 @@ class Access:
     where: int = 0
 
 
+class LossCause(Enum):
+    """Why a page's bytes are lost."""
+
+    POISON = "poison"
+    """The device page went bad."""
+    SESSION = "session"
+    """The session ended, and the region with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostPage:
+    """One mapper's page became LOST: told once, when it happened."""
+
+    space: int
+    vpn: int
+    cause: LossCause
+
+
 BUS_ERROR: Final = Access(AccessKind.BUS_ERROR)
 STALLED: Final = Access(AccessKind.STALLED)
 OUT_OF_MEMORY: Final = Access(AccessKind.OUT_OF_MEMORY)

@@ -18,7 +18,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cramagent.policy.ager import Ager
-from cramagent.policy.answers import Access, AccessKind, Backend, FreeAnswer, NodeReading, Place
+from cramagent.policy.answers import (
+    Access,
+    AccessKind,
+    Backend,
+    FreeAnswer,
+    LossCause,
+    LostPage,
+    NodeReading,
+    Place,
+)
 from cramagent.policy.audit import audit
 from cramagent.policy.balloon import Balloon
 from cramagent.policy.counters import HostCounters
@@ -26,6 +35,7 @@ from cramagent.policy.cpu import Cpu
 from cramagent.policy.fault import FaultHandler
 from cramagent.policy.folio import PageKind
 from cramagent.policy.mm import Mm
+from cramagent.policy.poison import look_into
 from cramagent.policy.reaper import Reaper
 from cramagent.policy.reclaim import Reclaim
 from cramagent.policy.snapshot import HostSnapshot, take_snapshot
@@ -48,6 +58,8 @@ __all__ = [
     "Host",
     "HostCounters",
     "HostSnapshot",
+    "LossCause",
+    "LostPage",
     "NodeReading",
     "PageKind",
     "Place",
@@ -226,9 +238,18 @@ class Host:
         if self._mm.reading(reading):
             self._balloon.retarget(reading)
 
-    def poison_found(self, dpas: Iterable[int]) -> None:
-        """An event told that these device pages (DPAs in bytes) lost their bytes: so did their mappers."""
-        self._mm.poison_told(dpas)
+    def poison_told(self, dpas: Iterable[int]) -> Decision[None]:
+        """An event named these device pages (DPAs in bytes): it may be old, so they are looked into."""
+        return look_into(self._mm, dpas)
+
+    def poison_met(self, dpas: Iterable[int]) -> None:
+        """A load that the runner made itself found these device pages poisoned: their mappers lost them."""
+        self._mm.poison_met(dpas)
+
+    def take_lost(self) -> list[LostPage]:
+        """Every mapper's page that became LOST since this was asked last, in the order in which it did."""
+        lost, self._mm.lost_pages = self._mm.lost_pages, []
+        return lost
 
     def resized(self, logical_bytes: int) -> None:
         """The region's DPA space has another size now.
@@ -291,6 +312,11 @@ class Host:
         return moved
 
     # -- looking in --------------------------------------------------------------------------------
+
+    @property
+    def node_open(self) -> bool:
+        """Whether the node takes new demotions: attached, reachable, and not closed by pressure."""
+        return self._mm.node_open
 
     def snapshot(self) -> HostSnapshot:
         """The gauges now. One look at each vswap entry if there are zombies, else no scan."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
-from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend
+from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend, LossCause, LostPage
 from cramagent.policy.budget import Writable
 from cramagent.policy.effects import Tier
 from cramagent.policy.folio import AddressSpace, Folio, PageKind
@@ -60,8 +59,8 @@ class Mm:
         """Device pages that the balloon should hold."""
         self.readings = 0
         """How many readings came, for who waits for a new one."""
-        self._poison_known: Counter[int] = Counter()
-        """How often a load of ours found poison at a DPA: so many events about that are still to come."""
+        self.lost_pages: list[LostPage] = []
+        """Pages that became LOST and that the runner has not asked for yet."""
         self.pages_in_state = [0] * len(State)
         self.tier_used = dict.fromkeys(Tier, 0)
 
@@ -106,13 +105,12 @@ class Mm:
         """The session is over. Answers how many mapped pages became LOST; 0 without a node."""
         if not self.node.attached:
             return 0
-        lost = sum(self.lose(folio) for folio in self.node.placed.values())
+        lost = sum(self.lose(folio, LossCause.SESSION) for folio in self.node.placed.values())
         self.node.detach()
         self.trim.clear()
         self.gate.reset()
         self.admittance.reset()
         self.balloon_target = 0
-        self._poison_known.clear()
         self.counters.pages_lost_reset += lost
         self.counters.sessions_lost += 1
         return lost
@@ -132,41 +130,27 @@ class Mm:
         self.admittance.reading(reading, len(self.node.placed) + len(self.trim))
         return True
 
-    def poison_told(self, dpas: Iterable[int]) -> None:
-        """An event: these device pages lost their bytes.
-
-        A load that finds poison makes the device send an event about it, which may come after the
-        device page was TRIMmed and given to another folio: what a load has found already is not
-        taken for news. Passing over too much is safe, as the next load finds poison anyway.
-        """
-        for dpa in dpas:
-            if self._poison_known[dpa]:
-                self._poison_known[dpa] -= 1
-            else:
-                self._poisoned(dpa)
-
     def poison_met(self, dpas: Iterable[int]) -> None:
-        """A load of ours found that these device pages lost their bytes."""
+        """A load of ours found that these device pages lost their bytes. Any may be named twice."""
         for dpa in dpas:
-            self._poison_known[dpa] += 1
-            self._poisoned(dpa)
+            if self.is_missed(dpa):
+                folio = self.node.placed.pop(dpa)
+                self.counters.pages_lost_poison += self.lose(folio, LossCause.POISON)
+                self.give_back(dpa)
 
-    def _poisoned(self, dpa: int) -> None:
+    def is_missed(self, dpa: int) -> bool:
+        """Whether anyone would miss the bytes there: no one does a zombie's, whose TRIM takes poison away."""
         folio = self.node.placed.get(dpa)
-        if folio is None or not folio.mappers:
-            # Nothing of ours, or a zombie: its bytes are missed by no one, its TRIM takes the poison away.
-            return
-        del self.node.placed[dpa]
-        self.counters.pages_lost_poison += self.lose(folio)
-        self.give_back(dpa)
+        return folio is not None and bool(folio.mappers)
 
-    def lose(self, folio: Folio) -> int:
+    def lose(self, folio: Folio, cause: LossCause) -> int:
         """A device folio's bytes are gone. Answers how many mappers suffer. The caller sees to its DPA."""
         for pte in folio.mappers:
             if pte.state is State.RW:
                 self.writable.remove(folio)
                 self.vswap.add(folio)
             self.move(pte, PageEvent.BYTES_LOST)
+            self.lost_pages.append(LostPage(pte.space.number, pte.vpn, cause))
         folio.settle(Backend.LOST, 0)
         return len(folio.mappers)
 
