@@ -54,9 +54,12 @@ class Address:
         if self.path:
             self._check_socket_free()
             return
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        try:
+            family, kind, protocol, _, where = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+        except UnicodeError:  # a label that is empty or too long
+            raise OSError(errno.EINVAL, "no machine can have this name") from None
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Not to listen: clients that seek a device which was restarted would connect to this.

@@ -97,8 +97,9 @@ def _serve(settings: Settings) -> None:
                 _with_ready_file(settings.ready_file, None)  # whoever waits for it waits for the next run
     except BindError as error:
         _fail(str(error), _CANNOT_SERVE)
-    except (OSError, MemoryError) as error:
-        # Memory for the media, threads, descriptors: what the system denies a process that starts.
+    except (OSError, MemoryError, OverflowError, ValueError) as error:
+        # Memory for the media, threads, descriptors: what the system denies a process that starts. Python's
+        # own limits tell of themselves by the last two.
         _fail(f"cannot serve: {error}", _CANNOT_SERVE)
 
 

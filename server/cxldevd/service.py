@@ -191,6 +191,7 @@ def _pool(cleanup: ExitStack, threads: int, name: str) -> CountedPool:
 
 def _serve_metrics(address: Address, registry: CollectorRegistry, cleanup: ExitStack) -> str:
     try:
+        address.check_free()
         server, thread = start_http_server(address.port, address.host, registry)
     except OSError as error:
         raise BindError(f"metrics: cannot listen on {address}: {error.strerror or error}") from None

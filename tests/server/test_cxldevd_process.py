@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -232,12 +233,48 @@ def test_the_ready_file_goes_with_the_process(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_media_that_the_machine_cannot_map() -> None:
+def test_media_that_no_machine_can_map() -> None:
     """Is one line, too."""
     ended = run(*ANYWHERE, "--physical", "900000TiB")
+    assert ended.returncode in {1, 2}
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("cxldevd: ")
+
+
+@pytest.mark.parametrize("option", ["--listen", "--operator", "--metrics"])
+def test_a_name_that_no_machine_can_have(option: str) -> None:
+    """One line, not a traceback."""
+    ended = run(*ANYWHERE, "--insecure", option, "a..b:1")
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("cxldevd: cannot serve: ")
+    assert line.startswith("cxldevd: ")
+    assert "cannot listen on a..b:1: no machine can have this name" in line
+
+
+def test_a_stderr_that_nobody_reads_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """The pipe is full from the start; the process serves, and ends when it is told to."""
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, bytes(4096))
+    os.set_blocking(full, True)
+    ready = tmp_path / "ready.json"
+    with subprocess.Popen(
+        [CXLDEVD, *ANYWHERE, "--ready-file", str(ready), "--log-level", "debug"],
+        stdout=subprocess.PIPE,
+        stderr=full,
+        env=environment(),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"cxldevd: hosts ")
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+        finally:
+            process.kill()
+            os.close(unread)
+            os.close(full)
 
 
 def test_a_socket_left_behind_is_no_obstacle(tmp_path: Path) -> None:

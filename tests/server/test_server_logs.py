@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from typing import Any
 
 from cramwire.v1 import operator_pb2
-from cxldevd.log import LOG, JsonFormatter, TextFormatter, log_event, logging_to
-from server_helpers import MIB, PAGE, SECOND, bench_of, noise, prose, refused
+from cxldevd.log import LOG, JsonFormatter, LinesBehind, TextFormatter, log_event, logging_to
+from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, bench_of, noise, prose, refused
 
 
 def life_of_a_device() -> list[dict[str, Any]]:
@@ -80,6 +81,32 @@ def test_a_traceback_comes_with_its_line() -> None:
     record = LOG.makeRecord("x", logging.ERROR, "f", 1, "failed", (), (ZeroDivisionError, error, None))
     assert "ZeroDivisionError" in json.loads(JsonFormatter().format(record))["traceback"]
     assert TextFormatter().format(record).splitlines()[0].endswith("error failed")
+
+
+def test_a_stream_that_nobody_reads_stops_nobody() -> None:
+    """Lines wait, the last of them are dropped, and the end does not wait for them for ever."""
+    stuck, go = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def write(line: str) -> None:
+        stuck.set()
+        assert go.wait(DEADLINE_S)
+        told.append(line)
+
+    handler = LinesBehind(write)
+    handler.setFormatter(TextFormatter())
+    record = LOG.makeRecord("x", logging.INFO, "f", 1, "line", (), None)
+    handler.emit(record)
+    assert stuck.wait(DEADLINE_S)
+    for _ in range(10_003):
+        handler.emit(record)
+    go.set()
+    while len(handler._lines) >= 10_000:
+        assert handler._thread.is_alive()
+    handler.emit(record)
+    handler.close()
+    assert len(told) == 10_003
+    assert told[-2].endswith("warning lines not logged lines=3\n")
 
 
 def test_logging_leaves_no_handler_behind() -> None:
