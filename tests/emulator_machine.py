@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from cxldev import arena
+from cxldev import arena, power_on
 from cxldev.codec import PageCodec
 from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode
 from cxldev.device import Device, ReadTicket, SessionRef, WriteTicket
@@ -73,8 +73,13 @@ class DeviceBesideModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         # Compaction would need 64 MiB of waste: here it is to happen all the time.
-        self.patch = mock.patch.object(arena, "SLACK_BYTES", 0)
-        self.patch.start()
+        # And in many steps, though there are few pages.
+        self.patches = [
+            mock.patch.object(arena, "SLACK_BYTES", 0),
+            mock.patch.object(power_on, "_MOVED_TOGETHER", 3),
+        ]
+        for patch in self.patches:
+            patch.start()
         self.ids = itertools.count(1)
         self.now = 0
         self.codec = PageCodec(1)
@@ -104,7 +109,8 @@ class DeviceBesideModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Undo what `__init__` patched."""
-        self.patch.stop()
+        for patch in self.patches:
+            patch.stop()
 
     def ref(self, region: ModelRegion) -> SessionRef:
         """What its host shows."""

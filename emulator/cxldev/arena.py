@@ -4,12 +4,17 @@ A place is a multiple of 32 bytes. Freed places go on a stack of their size and 
 first. The map is flat so that zstd can read straight from it, outside any lock: therefore a place
 that is freed while a read is open waits in limbo until every read that began before has ended.
 
+Pages that are few among waste move to the other half of the map, a few at a time; places are offsets in
+the whole map, so a read need not know where its pages are in this. The half that was left goes back to
+the system when the last read is over that may look at it, a piece at a time too.
+
 The arena is the emulator's own economy. What a page costs on the emulated media (sectors) is the
 ledger's business.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +22,7 @@ import numpy as np
 
 from cxldev.config import PAGE_BYTES
 from cxldev.free_places import FreePlaces
-from cxldev.sparse import sparse_memory
+from cxldev.sparse import let_memory_go, sparse_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +37,8 @@ CLASSES: Final = PAGE_BYTES // STEP
 """Sizes of places: 1..CLASSES steps."""
 SLACK_BYTES: Final = 64 << 20
 """Waste that is never worth moving pages for."""
+LET_GO_BYTES: Final = 8 << 20
+"""Memory that goes back to the system in one step: about a millisecond's work of it."""
 
 
 class Arena:
@@ -40,12 +47,25 @@ class Arena:
     def __init__(self, live_bytes: int, batch_bytes: int) -> None:
         """Room for `live_bytes` of places in use, with as much again of waste, and one batch more."""
         self._most_live_bytes = live_bytes
-        self.size = 2 * live_bytes + 2 * batch_bytes + SLACK_BYTES
-        self.memory = sparse_memory(self.size)
+        size = 2 * live_bytes + 2 * batch_bytes + SLACK_BYTES
+        self.size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        """Of each half."""
+        self.memory = sparse_memory(2 * self.size)
+        self.base = 0
+        """Where the half begins in which places are handed out."""
         self.top = 0
-        """Everything below was handed out at some time."""
+        """So many bytes of that half were handed out at some time."""
         self.live_bytes = 0
-        """Bytes of the places in use."""
+        """Bytes of the places in use, in that half."""
+        self.left_bytes = 0
+        """The same in the other one. 0: nothing is there, or nothing any more."""
+        self.moving = False
+        """Whether pages are on their way from the other half to this one."""
+        self._batch_bytes = batch_bytes
+        self._leftover: range | None = None
+        """Bytes of the other half that are not back with the system."""
+        self._leftover_read = 0
+        """They can go when all reads before this one have ended."""
         self._free = FreePlaces(self.size, STEP, CLASSES)
         self._reads: dict[int, None] = {}
         self._next_read = 1
@@ -59,7 +79,8 @@ class Arena:
         total = int(steps.sum()) * STEP
         if self.top + total > self.size:
             raise MemoryError(f"the arena of {self.size} bytes has no room for {total} more")
-        places, self.top = self._free.pop(steps, self.top)
+        places, end = self._free.pop(steps, self.base + self.top)
+        self.top = end - self.base
         self.live_bytes += total
         return places
 
@@ -68,6 +89,10 @@ class Arena:
         if not len(places):
             return
         steps = (sizes + (STEP - 1)) // STEP
+        if self.moving:
+            here = self.stays(places)
+            self.left_bytes -= int(steps[~here].sum()) * STEP
+            places, steps = places[here], steps[here]
         self.live_bytes -= int(steps.sum()) * STEP
         if self._reads:
             self._limbo.append((self._next_read, places.copy(), steps))
@@ -80,16 +105,16 @@ class Arena:
         width = step * STEP
         place = self._free.pop_single(step)
         if place is None:
-            place = self.top
-            if place + width > self.size:
+            if self.top + width > self.size:
                 raise MemoryError(f"the arena of {self.size} bytes has no room for {width} more")
+            place = self.base + self.top
             self.top += width
         self.live_bytes += width
         return place
 
     def give_back_single(self, place: int, size: int) -> None:
         """As `give_back`, for one page."""
-        if self._reads:
+        if self._reads or self.moving:
             self.give_back(np.array([place], np.int64), np.array([size], np.int64))
             return
         step = -(-size // STEP)
@@ -134,8 +159,57 @@ class Arena:
         waste = self.top - self.live_bytes
         return waste > min(7 * self.live_bytes, self._most_live_bytes) + SLACK_BYTES
 
+    @property
+    def untidy(self) -> bool:
+        """Whether `move` or `let_go` have something to do."""
+        return self.moving or self._leftover is not None
+
+    @property
+    def crammed(self) -> bool:
+        """Whether one more batch might not fit: moving a few pages at a time was too slow."""
+        return self.top + self._batch_bytes > self.size
+
+    def stays(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these places lie in the half in which places are handed out."""
+        stays: NDArray[np.bool_] = (places >= self.base) & (places < self.base + self.size)
+        return stays
+
+    def begin_move(self) -> None:
+        """Turn to the other half. Whoever knows the places in use moves them, until `left_bytes` is 0."""
+        assert not self.untidy
+        self._leftover = range(self.base, self.base + -(-self.top // mmap.PAGESIZE) * mmap.PAGESIZE)
+        self.left_bytes, self.live_bytes, self.top = self.live_bytes, 0, 0
+        self.base = self.size - self.base
+        self._free.forget()
+        self._limbo.clear()
+        self.moving = True
+
+    def move(self, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Copy pages from the half that is being left: their places in this one."""
+        moved = self.copy_to(self, places, sizes)
+        self.left_bytes -= int(((sizes + (STEP - 1)) // STEP).sum()) * STEP
+        return moved
+
+    def end_move(self) -> None:
+        """All is here. Reads that began before now may still look at the other half."""
+        assert not self.left_bytes, self.left_bytes
+        self.moving = False
+        self._leftover_read = self._next_read
+
+    def let_go(self) -> bool:
+        """Give a piece of the half that was left back to the system. False if it must wait for reads."""
+        if self.moving or self._leftover is None:
+            return False
+        if next(iter(self._reads), self._next_read) < self._leftover_read:
+            return False
+        piece = self._leftover[:LET_GO_BYTES]
+        if piece:
+            let_memory_go(self.memory, piece.start, len(piece))
+        self._leftover = self._leftover[LET_GO_BYTES:] or None
+        return True
+
     def copy_to(self, other: Arena, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Copy pages to a new arena: their places there. Open reads go on reading here."""
+        """Copy pages to another arena: their places there. Open reads go on reading here."""
         moved = other.take(sizes)
         here, there = self.memory, other.memory
         for place, target, size in zip(places.tolist(), moved.tolist(), sizes.tolist(), strict=True):

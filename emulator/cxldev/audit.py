@@ -34,7 +34,7 @@ def audit(power: PowerOn) -> None:
         _check_table(region, PAGE_BYTES // power.config.sector_bytes)
         _check_account(region)
         ledger.check(region.account)
-        pages = region.table.in_arena()
+        pages = region.table.in_arena(0, region.pages)
         places.append(region.table.place[pages].astype(np.int64))
         sizes.append(region.table.size[pages].astype(np.int64))
     accounts = [region.account for region in power.regions]
@@ -104,15 +104,25 @@ def _check_account(region: Region) -> None:
 
 
 def _check_arena(arena: Arena, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
-    """Places in use, free ones and those in limbo cover the arena up to its top, without gap or overlap."""
+    """Places in use, free ones and those in limbo cover the arena up to its top, without gap or overlap.
+
+    Those that are still to leave the other half do not overlap.
+    """
     in_use = -(-sizes // STEP) * STEP
+    leaving = ~arena.stays(places)
+    _equal("bytes to leave a half of the arena", arena.left_bytes, int(in_use[leaving].sum()))
+    order = np.argsort(places[leaving])
+    starts = places[leaving][order]
+    if (starts[1:] < (starts + in_use[leaving][order])[:-1]).any():
+        raise CapacityIdentityBroken("places that are to leave a half of the arena overlap")
+    places, in_use = places[~leaving], in_use[~leaving]
     _equal("live bytes of the arena", arena.live_bytes, int(in_use.sum()))
     idle = list(arena.idle_places())
     starts = _joined([places, *(some for some, _ in idle)])
     widths = _joined([in_use, *(some for _, some in idle)])
     order = np.argsort(starts, kind="stable")
     ends = np.cumsum(widths[order])
-    if (starts[order] != ends - widths[order]).any():
+    if (starts[order] - arena.base != ends - widths[order]).any():
         raise CapacityIdentityBroken("places of the arena overlap or leave gaps")
     _equal("bytes of the arena below its top", arena.top, int(widths.sum()))
 

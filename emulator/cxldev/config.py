@@ -133,7 +133,7 @@ class DeviceConfig:
         checks = (
             (
                 PAGE_BYTES <= self.physical_capacity_bytes <= MOST_PHYSICAL_BYTES,
-                f"physical capacity is at least {PAGE_BYTES} bytes, and at most {MOST_PHYSICAL_BYTES} (8 TiB)",
+                f"physical capacity is at least {PAGE_BYTES} bytes, at most {MOST_PHYSICAL_BYTES} (8 TiB)",
             ),
             (1000 <= self.zratio_milli <= 64_000, "zratio is 1000..64000 per mille (1:1 to 64:1)"),
             (

@@ -10,7 +10,7 @@ renew the lease.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cxldev import audit, report
 from cxldev.checks import page_numbers, page_ranges
@@ -63,6 +63,9 @@ __all__ = [
     "WriteOutcome",
     "WriteTicket",
 ]
+
+_TIDY_PAUSE_NS: Final = 1_000_000
+"""Between two steps of tidying up while nothing else happens: others may want the lock."""
 
 
 class Device:
@@ -258,9 +261,17 @@ class Device:
         return FlushOutcome(released, delay.device_ns, delay.wall_ns)
 
     def advance(self, now_ns: int) -> int | None:
-        """Let what is due happen: leases end, TRIMs are released. Returns when to come again, if at all."""
-        self._power.tick(now_ns)
-        return self._power.deadline()
+        """Let what is due happen: leases end, TRIMs are released, the arena is tidied up by one step.
+
+        Returns when to come again, if at all.
+        """
+        power = self._power
+        power.tick(now_ns)
+        deadline = power.deadline()
+        if power.tidy():
+            again = power.now_ns + _TIDY_PAUSE_NS
+            return again if deadline is None else min(deadline, again)
+        return deadline
 
     # -- both phases at once, for a caller with one thread ------------------------------------------
 

@@ -67,6 +67,10 @@ class FreePlaces:
         places[order] = found
         return places, top
 
+    def forget(self) -> None:
+        """All stacks are empty."""
+        self._counts[:] = 0
+
     def push_single(self, place: int, steps: int) -> None:
         """As `push`, for one place."""
         count = self._counts.item(steps)

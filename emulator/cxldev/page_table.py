@@ -123,9 +123,9 @@ class PageTable:
         stored: NDArray[np.int64] = pages[self.kind[pages] != EMPTY]
         return stored
 
-    def in_arena(self) -> NDArray[np.int64]:
-        """Numbers of the pages whose bytes the arena holds."""
-        return np.flatnonzero(self.size)
+    def in_arena(self, start: int, end: int) -> NDArray[np.int64]:
+        """Numbers of the pages in start..end-1 whose bytes the arena holds."""
+        return np.flatnonzero(self.size[start:end]) + start
 
     @property
     def stored_pages(self) -> int:

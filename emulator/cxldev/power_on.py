@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from cxldev.regions import Region
     from cxldev.telemetry import Counters, RegionTelemetry, Telemetry
 
-_MOVED_TOGETHER: Final = 4096
-"""Pages whose bytes are moved in one step when the arena is compacted."""
+_MOVED_TOGETHER: Final = 512
+"""Pages whose bytes are moved in one step when the arena is compacted: well below a millisecond's work."""
+_SEEN_TOGETHER: Final = 1 << 17
+"""Entries of page tables that are looked at for them in one step."""
 
 
 class PowerOn:
@@ -62,6 +64,8 @@ class PowerOn:
         self.latency = LatencyModel(config.latency)
         self.events = EventLog(config.event_log_entries)
         self.refused_pages = 0
+        self._to_move: list[tuple[Region, int]] = []
+        """Regions whose pages are to move within the arena, and the page to go on from. The last is next."""
         self._wake_ns: int | None = None
         """No lease ends and no TRIM is due before this."""
 
@@ -110,8 +114,26 @@ class PowerOn:
             self.record(WatermarkCrossed(*moved))
         if self.no_more_writes.left(ledger.free_bytes):
             self.record(NoMoreWritesLeft())
-        if self.arena.wasteful:
-            self._compact()
+        if self.arena.untidy or self.arena.wasteful:
+            self.tidy()
+
+    def tidy(self) -> bool:
+        """Do one bounded step of what keeps the arena small. Returns whether another would do more now.
+
+        Moving all pages at once would hold the lock for seconds: hosts would lose their leases.
+        """
+        arena = self.arena
+        if arena.crammed:
+            self._rebuild()
+        elif arena.moving:
+            self._move_some()
+        elif arena.untidy:
+            return arena.let_go()
+        elif arena.wasteful:
+            arena.begin_move()
+            self._to_move = [(region, 0) for region in self.regions]
+            self._move_some()
+        return arena.untidy
 
     def media_exhausted(self) -> None:
         """A page found no room on the media: not even what others are guaranteed would have held it."""
@@ -182,12 +204,40 @@ class PowerOn:
         config = self.config
         return Arena(config.physical_capacity_bytes, config.max_pages_per_request * PAGE_BYTES)
 
-    def _compact(self) -> None:
-        """Move all bytes in use to a new arena. Open reads keep the old one until they end."""
+    def _move_some(self) -> None:
+        """Move the next pages to the arena's new half. What is written meanwhile is there already."""
+        arena = self.arena
+        moves, looks = _MOVED_TOGETHER, _SEEN_TOGETHER
+        while self._to_move and arena.left_bytes and moves > 0 and looks > 0:
+            region, start = self._to_move.pop()
+            table = region.table
+            end = min(start + looks, len(table))
+            if not region.attached or start >= end:
+                continue
+            pages = table.in_arena(start, end)
+            pages = pages[~arena.stays(table.place[pages].astype(np.int64))]
+            if len(pages) > moves:
+                pages, end = pages[:moves], int(pages[moves])
+            if len(pages):
+                places, sizes = table.place[pages].astype(np.int64), table.size[pages].astype(np.int64)
+                table.place[pages] = arena.move(places, sizes).astype(np.uint64)
+            moves -= len(pages)
+            looks -= end - start
+            self._to_move.append((region, end))
+        if not arena.left_bytes or not self._to_move:
+            self._to_move.clear()
+            arena.end_move()
+
+    def _rebuild(self) -> None:
+        """Move all bytes in use to a new arena, at once. Open reads keep the old one until they end.
+
+        Only if steps were too slow for what is written, or a read stays open for very long.
+        """
         old, new = self.arena, self._new_arena()
+        self._to_move.clear()
         for region in self.regions:
             table = region.table
-            pages = table.in_arena()
+            pages = table.in_arena(0, len(table))
             for start in range(0, len(pages), _MOVED_TOGETHER):
                 some = pages[start : start + _MOVED_TOGETHER]
                 places, sizes = table.place[some].astype(np.int64), table.size[some].astype(np.int64)

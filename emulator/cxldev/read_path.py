@@ -98,8 +98,10 @@ def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) 
     table, pages = region.table, ticket.pages[bad]
     same = (table.size[pages] == stored.sizes[bad]) & (table.checksum[pages] == stored.checksums[bad])
     if ticket.arena is power.arena:
-        # While the read was open its places were not used anew: another place means other bytes.
-        same &= table.place[pages] == stored.places[bad]
+        # While the read was open its places were not used anew: another place means other bytes,
+        # unless the page moved.
+        stays = power.arena.stays(stored.places[bad].astype(np.int64))
+        same &= (table.place[pages] == stored.places[bad]) | ~stays
     pages = pages[same]
     if pages.size:
         power.counters.poison_created_checksum_pages += len(pages)

@@ -27,6 +27,13 @@ def sparse_memory(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, max(size, 1), flags=flags))[:size]
 
 
+def let_memory_go(memory: memoryview, start: int, length: int) -> None:
+    """Make a part of `sparse_memory`, whole pages of the system, as if it had never been touched."""
+    mapped = memory.obj
+    assert isinstance(mapped, mmap.mmap), mapped
+    mapped.madvise(mmap.MADV_DONTNEED, start, length)
+
+
 def sparse_zeros(count: int, dtype: type[Scalar]) -> NDArray[Scalar]:
     """An array of zeros.
 
