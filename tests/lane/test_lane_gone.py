@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cramagent.lane import LaneClosed
 from cramagent.roads import lane_of
+from cramwire.lane import Command, Operation
 from cramwire.refusal import Refused
 from cramwire.v1 import memory_pb2, memory_pb2_grpc
+from cxldev.device import Device
+from cxldev.outcomes import SessionRef
+from cxldevd.waiting import CallerGone
+from lane_peer import Peer, connect, token
 from server_helpers import DEADLINE_S, PAGE, Bench, Host, dpas, prose
-from stall_helpers import stalled_codec
+from stall_helpers import Stall, stalled_codec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cramagent.lane import Lane
 
 BATCH = 8
@@ -82,3 +91,80 @@ def test_a_withdrawn_command_frees_its_slot(host: Host, monkeypatch: pytest.Monk
                     call.finish(0.0)
         assert lane.begin_write([0], prose(1, 3), DEADLINE_S).finish(DEADLINE_S).value == 1
         assert host.read(0, 1) == prose(1, 3)
+
+
+# -- a host that withdraws nothing: its barrier is OpenLane ------------------------------------------
+
+
+@pytest.mark.parametrize("pages", [1, BATCH])
+def test_once_another_lane_is_promised_the_earlier_one_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """Whatever its commands had begun: they are dropped when they would change something."""
+    host = bench.attach("peer")
+    with Peer(host) as peer, stalled_codec(monkeypatch) as stall:
+        peer.segment.addresses[0][:pages] = memoryview(array("Q", dpas(0, pages)))
+        peer.segment.data[0][: pages * PAGE] = prose(pages, 1)
+        peer.submit(0, Command(Operation.WRITE, pages, pages * PAGE))
+        assert stall.reached.wait(DEADLINE_S)
+        token(host)
+        write_over_grpc(host, prose(pages, 2))
+        stall.go.set()
+        assert bench.service.door is not None
+        assert bench.service.door.wait_lanes(0)
+    assert host.read(0, pages) == prose(pages, 2)
+
+
+def test_a_promise_waits_for_a_command_that_changes_things_now(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in its lane while that was open, it is carried out: before the promise, not behind it."""
+    host = bench.attach("peer")
+    stall, trim = Stall(), Device.trim
+
+    def slowly(*given: Any) -> Any:
+        stall.pass_by()
+        return trim(*given)
+
+    monkeypatch.setattr(Device, "trim", slowly)
+    with Peer(host) as peer, ThreadPoolExecutor(1) as threads:
+        write_over_grpc(host, prose(1))
+        peer.segment.addresses[0][:2] = memoryview(array("Q", [0, PAGE]))
+        peer.submit(0, Command(Operation.TRIM, 1, 0))
+        assert stall.reached.wait(DEADLINE_S)
+        promise = threads.submit(token, host)
+        assert not promise.done()
+        stall.go.set()
+        promise.result(DEADLINE_S)
+        assert host.read(0, 1) == bytes(PAGE)
+
+
+def test_a_new_promise_voids_the_one_before(bench: Bench, host: Host) -> None:
+    """A token that was shown too late must not end the lane that came of a newer one."""
+    first, second = token(host), token(host)
+    for shown, good in ((first, False), (second, True)):
+        with connect(bench) as peer:
+            peer.send(shown)
+            assert bool(peer.recv(64)) is good
+
+
+def test_a_promise_that_nobody_waits_for_ends_no_lane(bench: Bench, host: Host) -> None:
+    """It was given up, asked for again, and the lane that came of that is in use."""
+
+    class Gone:
+        """Who has given up."""
+
+        def is_active(self) -> bool:
+            """No more."""
+            return False
+
+        def add_callback(self, callback: Callable[[], None]) -> bool:  # noqa: ARG002 - as the protocol names it
+            """It has ended already."""
+            return False
+
+    door = bench.service.door
+    assert door is not None
+    with lane_to(host) as lane:
+        with pytest.raises(CallerGone):
+            door.open_lane(SessionRef(host.session, host.generation), Gone())
+        assert lane.begin_write([0], prose(1), DEADLINE_S).finish(DEADLINE_S).value == 1

@@ -23,11 +23,13 @@ from cxldevd.errors import DeviceBusy
 from cxldevd.lanes.lane import Lane
 from cxldevd.listener import BindError
 from cxldevd.log import log_event
+from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
     from cxldev.outcomes import SessionRef
     from cxldevd.lanes.commands import LaneCommands
     from cxldevd.runtime import Runtime
+    from cxldevd.waiting import Caller
 
 SLOTS: Final = 8
 """Commands under way on one lane."""
@@ -135,12 +137,15 @@ class Door:
 
     # -- opening --------------------------------------------------------------------------------
 
-    def open_lane(self, ref: SessionRef) -> bytes:
-        """A token for one lane of a session.
+    def open_lane(self, ref: SessionRef, caller: Caller) -> bytes:
+        """A token for one lane of a session, whose earlier lane and tokens are void from now on.
+
+        When this returns, no command of the earlier lane changes anything any more.
 
         Raises:
             DeviceError: there is no such session.
             DeviceBusy: there are as many lanes as there may be.
+            CallerGone: nobody waits for the token: a later one may be in use already.
         """
         self._runtime.refuse_if_draining()
         with self._runtime.device() as (device, now_ns):
@@ -149,6 +154,19 @@ class Door:
         with self._lock:
             if not self._has_room(ref):
                 raise DeviceBusy(f"all {self._most_lanes} lanes are taken; use gRPC or try again later")
+            if not caller.is_active():
+                raise CallerGone
+            for void in [one for one, ticket in self._tokens.items() if ticket.ref == ref]:
+                del self._tokens[void]
+            before = [lane for lane in self._lanes if lane.ref == ref]
+        for lane in before:
+            lane.close("its session asked for another lane")
+        if before:
+            # A command looks whether its lane is closed, and changes what it changes, in one go under this
+            # lock. Those that found it open have done so; the others will find it closed.
+            with self._runtime.device():
+                pass
+        with self._lock:
             self._tokens[token] = _Ticket(ref, now_ns + _TOKEN_NS)
             if len(self._tokens) > _MOST_TOKENS:
                 self._tokens.popitem(last=False)
