@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from cxldev import arena, power_on
 from cxldev.codec import PageCodec
 from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode
-from cxldev.device import Device, ReadTicket, SessionRef, WriteTicket
+from cxldev.device import Device, FlushTicket, ReadTicket, SessionRef, WriteTicket
 from cxldev.errors import NoMoreWrites, RegionLimit
+from cxldev.events import NoMoreWritesEntered, NoMoreWritesLeft, WatermarkCrossed
+from cxldev.telemetry import WatermarkLevel
 from emulator_helpers import at, random_page, same_page, zero_page
 from emulator_model import POISON, ModelDevice, ModelRegion, Refused
 
@@ -67,6 +69,15 @@ class OpenWrite:
     generation: str
 
 
+@dataclass
+class OpenFlush:
+    """A FLUSH that was asked for."""
+
+    ticket: FlushTicket
+    region: ModelRegion
+    released_before: int
+
+
 class DeviceBesideModel(RuleBasedStateMachine):
     """A device and its model. After every step both tell the same, and the audit passes."""
 
@@ -86,6 +97,7 @@ class DeviceBesideModel(RuleBasedStateMachine):
         self.faults: list[str] = []
         self.reads: list[OpenRead] = []
         self.writes: list[OpenWrite] = []
+        self.flushes: list[OpenFlush] = []
 
     def build(self, mode: ExhaustionMode, trim_delay: int) -> None:
         """Power both on."""
@@ -165,6 +177,30 @@ class DeviceBesideModel(RuleBasedStateMachine):
             mine = self.device.telemetry(self.ref(region), self.now).region
             assert mine is not None
             assert (mine.media_used_bytes, mine.stored_pages) == (region.used, len(region.pages))
+
+    @invariant()
+    def the_log_tells_the_same(self) -> None:
+        """Without a gap, one event for each crossing and each change of state, up to what is now."""
+        log = self.device.events
+        missed, events = log.after(0)
+        assert missed is None
+        assert [event.sequence for event in events] == list(range(1, log.last_sequence + 1))
+        level, full, time = WatermarkLevel.ABOVE_HIGH, False, 0
+        for event in events:
+            assert time <= event.now_ns <= self.now
+            assert (event.generation, event.telemetry.event_sequence) == (
+                self.device.generation,
+                event.sequence,
+            )
+            time = event.now_ns
+            if isinstance(event.kind, WatermarkCrossed):
+                assert event.kind.from_level == level != event.kind.to_level
+                level = event.kind.to_level
+            elif isinstance(event.kind, NoMoreWritesEntered | NoMoreWritesLeft):
+                assert full is isinstance(event.kind, NoMoreWritesLeft)
+                full = not full
+            assert (event.telemetry.watermark, event.telemetry.no_more_writes) == (level, full)
+        assert (int(level), full) == (self.model.level, self.model.no_more_writes)
 
     @invariant()
     def every_page_reads_as_written(self) -> None:

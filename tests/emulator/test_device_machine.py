@@ -25,6 +25,7 @@ from emulator_machine import (
     POOL,
     REGION_PAGES,
     DeviceBesideModel,
+    OpenFlush,
     OpenRead,
     OpenWrite,
 )
@@ -263,6 +264,31 @@ class DeviceMachine(DeviceBesideModel):
             assert (outcome is None) == bool(region.queue)
             if outcome is not None:
                 assert outcome.released_media_bytes == region.trim_released - before
+
+    @rule(host=hosts)
+    def begin_flush(self, host: str) -> None:
+        """One that is asked after later, or never."""
+        region = self.region(host)
+        if region is not None and len(self.flushes) < 4:
+            ticket = self.device.begin_flush(self.ref(region), self.now)
+            self.flushes.append(OpenFlush(ticket, region, region.trim_released))
+
+    @precondition(lambda self: self.flushes)
+    @rule(data=st.data())
+    def flush_done(self, data: st.DataObject) -> None:
+        """It waits for what was queued before it, and for nothing that came behind."""
+        flush = data.draw(st.sampled_from(self.flushes))
+        ticket, region = flush.ticket, flush.region
+        if ticket.ref.generation != self.device.generation or self.region(region.host) is not region:
+            with pytest.raises(SessionError):
+                self.device.flush_done(ticket, self.now)
+            self.flushes.remove(flush)
+            return
+        outcome = self.device.flush_done(ticket, self.now)
+        assert (outcome is None) == any(due <= ticket.due_ns for due, _, _ in region.queue)
+        if outcome is not None:
+            assert outcome.released_media_bytes == region.trim_released - flush.released_before
+            self.flushes.remove(flush)
 
     # -- faults ---------------------------------------------------------------------------------
 
