@@ -218,3 +218,31 @@ def test_only_user_swap_eligible_pages_leave_dram(kind: PageKind, counter: str) 
     assert getattr(rig.counters, counter) == 1
     assert not rig.performer.of_kind(NodeWrite)
     assert not rig.performer.of_kind(TierPut)
+
+
+@pytest.mark.parametrize("kind", [PageKind.FILE, PageKind.KERNEL])
+def test_pages_that_may_not_leave_hold_up_no_reclaim(kind: PageKind) -> None:
+    """However many lie before the hand: a fault finds the cold page behind them."""
+    rig = Rig(dram_pages=2048)
+    fixed = rig.host.create_space(kind)
+    frames = rig.host.snapshot().dram_frames
+    for vpn in range(frames - 50):
+        rig.performer.drive(rig.host.fault(fixed, vpn, write=True, now_ns=0))
+    rig.fill(110, evict=False)
+    assert rig.counters.out_of_memory == 0
+    assert rig.counters.demotions >= 60
+    assert rig.host.snapshot().pages[State.DRAM] <= frames
+
+
+def test_kswapd_goes_on_behind_pages_that_may_not_leave() -> None:
+    """One turn passes a whole look of them, and reclaims what comes behind."""
+    rig = Rig(dram_pages=2048)
+    fixed = rig.host.create_space(PageKind.FILE)
+    frames = rig.host.snapshot().dram_frames
+    for vpn in range(1100):
+        rig.performer.drive(rig.host.fault(fixed, vpn, write=True, now_ns=0))
+    pages = rig.fill(frames - 1100 - 10, evict=False)
+    for space, vpn in pages:
+        rig.host._mm.spaces[space].ptes[vpn].folio.referenced = False
+    rig.drive(rig.host.kswapd(rig.now))
+    assert rig.counters.demotions > 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from cramagent.policy.folio import PageKind
 
 if TYPE_CHECKING:
     from cramagent.policy.counters import HostCounters
     from cramagent.policy.folio import Folio
     from cramagent.policy.settings import PolicySettings
+
+_ANON: Final = PageKind.ANON
 
 
 class Frames:
@@ -56,8 +60,9 @@ class Frames:
     def isolate(self, want: int, scan: int, *, second_chance: bool) -> list[Folio]:
         """Up to `want` cold folios from the next `scan` frames; each is marked in flight.
 
-        The hand passes over folios in flight, and with `second_chance` over referenced ones, whose
-        accessed bit it clears. The caller takes the in-flight marks off again.
+        The hand passes over folios in flight, those that may never leave DRAM (file and kernel pages),
+        and with `second_chance` referenced ones, whose accessed bit it clears. The caller takes the
+        in-flight marks off again.
         """
         found: list[Folio] = []
         table, size, hand = self.table, self.count, self._hand
@@ -67,7 +72,7 @@ class Frames:
             hand += 1
             if hand == size:
                 hand = 0
-            if folio is None or folio.in_flight:
+            if folio is None or folio.in_flight or folio.kind is not _ANON:
                 continue
             if folio.referenced and second_chance:
                 folio.referenced = False

@@ -42,10 +42,12 @@ class Reclaim:
                 self._awake = False
                 return
             batch = min(missing, mm.settings.demote_batch_pages)
+            chances = mm.counters.second_chances
             victims = mm.frames.isolate(batch, max(SCAN_LEAST, 4 * batch), second_chance=True)
             freed = yield from self._shrink_folios(victims)
-            if not freed:
-                # The hand has cleared accessed bits, or no tier has room: the next turn tries again.
+            if not freed and (victims or mm.counters.second_chances != chances):
+                # No tier has room, or the hand has cleared accessed bits: the next turn tries again.
+                # A look that met only free frames and pages that may not leave says nothing.
                 return
 
     def frame(self) -> Decision[int | None]:
