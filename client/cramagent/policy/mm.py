@@ -127,7 +127,7 @@ class Mm:
             return False
         self.readings += 1
         self.gate.reading(reading)
-        self.admittance.reading(reading, len(self.node.placed) + len(self.trim))
+        self.admittance.reading(reading, len(self.node.placed) + len(self.trim), self.now_ns)
         return True
 
     def poison_met(self, dpas: Iterable[int]) -> None:

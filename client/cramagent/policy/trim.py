@@ -100,6 +100,7 @@ class Trimmer:
             # Descending, so that the lowest are allocated first and stay neighbours.
             mm.node.recycle(reversed(trim.waiting[:pages]))
             del trim.waiting[:pages]
+            mm.admittance.trimmed(pages)
             mm.counters.trim_commands += 1
             mm.counters.trimmed_pages += pages
         if not trim.waiting:
