@@ -45,6 +45,8 @@ def test_kill(status: NodeStatus) -> None:
     assert rig.host.killed(rig.a)
     assert list(rig.host.mapped(rig.a)) == []
     assert (rig.counters.stores_refused, rig.counters.bus_error_kills) == (1, 1)
+    assert rig.counters.bus_errors == 0, "nothing was lost"
+    assert rig.counters.killed_accesses == 1, "the third of its stores"
     assert rig.get(other, 0) == 503
     assert not rig.host.snapshot().open
 

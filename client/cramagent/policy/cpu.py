@@ -194,7 +194,6 @@ class Cpu:
             mm.gate.refused_region_limit()
         if mm.settings.on_bus_error is OnBusError.KILL:
             mm.counters.bus_error_kills += 1
-            mm.counters.bus_errors += 1
             yield from self._spaces.kill(pte.space)
             return BUS_ERROR
         return (yield from self._rescue(pte, scratch))

@@ -36,7 +36,8 @@ class FaultHandler:
         pte = space.ptes.get(vpn)
         if pte is None:
             if space.killed:
-                return self._bus_error()
+                mm.counters.killed_accesses += 1
+                return BUS_ERROR
             return (yield from self._first_touch(space, vpn))
         pte.folio.referenced = True
         state = pte.state
