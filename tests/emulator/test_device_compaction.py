@@ -9,6 +9,7 @@ import pytest
 
 from cxldev import arena, power_on
 from cxldev.config import PAGE_BYTES
+from cxldev.errors import Poisoned
 from emulator_helpers import Bench, at, random_page, random_pages
 
 if TYPE_CHECKING:
@@ -144,3 +145,19 @@ def test_a_read_that_never_ends_does_not_fill_the_arena() -> None:
         assert bench.read(ref, 0, 8) == random_pages(8, 99)
         outcome = bench.device.end_read(ticket, bench.codec.expand(ticket.stored), bench.now_ns)
         assert bytes(outcome.data) == data
+
+
+def test_damage_found_after_all_pages_moved_at_once() -> None:
+    """Places of another arena say nothing: the page is known by its size and checksum."""
+    with mock.patch.object(arena, "SLACK_BYTES", 64 << 20):
+        bench = Bench()
+        ref = bench.attach()
+        bench.write(ref, 0, random_pages(4))
+        ticket = bench.device.begin_read(ref, at(2), bench.now_ns)
+        ticket.stored.memory[int(ticket.stored.places[0])] ^= 1
+        bench.trim(ref, 0)
+        bench.device._power._rebuild()
+        with pytest.raises(Poisoned):
+            bench.device.end_read(ticket, bench.codec.expand(ticket.stored), bench.now_ns)
+        assert bench.device.counters.poison_created_checksum_pages == 1
+        bench.device.audit()
