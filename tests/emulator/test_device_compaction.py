@@ -152,7 +152,8 @@ def test_damage_found_after_all_pages_moved_at_once() -> None:
     with mock.patch.object(arena, "SLACK_BYTES", 64 << 20):
         bench = Bench()
         ref = bench.attach()
-        bench.write(ref, 0, random_pages(4))
+        bench.write(ref, 0, random_page(1))
+        bench.write(ref, 2, random_page(2))
         ticket = bench.device.begin_read(ref, at(2), bench.now_ns)
         ticket.stored.memory[int(ticket.stored.places[0])] ^= 1
         bench.trim(ref, 0)
