@@ -100,7 +100,7 @@ class Accesses:
     ) -> tuple[list[int], list[int]]:
         """Store whole pages; (vpns that met a bus error, vpns to be stored again later).
 
-        A store that was not answered leaves its page in doubt until it is repeated.
+        A store that was not answered leaves its page in doubt until it is repeated, or the page is read.
 
         Raises:
             OutOfMemory: no frame can be had for a page.
@@ -138,7 +138,8 @@ class Accesses:
                 elif access.kind is AccessKind.BUS_ERROR:
                     failed.append(vpns[index])
                 else:
-                    self._truth.doubt(space, vpns[index], digests[index])
+                    if access.kind is AccessKind.STALLED:
+                        self._truth.doubt(space, vpns[index], digests[index])
                     later.append(vpns[index])
         self._tally.deferred += len(later)
         return failed, later
@@ -146,7 +147,7 @@ class Accesses:
     def compare(self, space: int, vpn: int, data: bytes | memoryview, found_by: str) -> None:
         """Compare one page with the truth, and keep what is wrong."""
         self._tally.verified += 1
-        if self._truth.matches(space, vpn, data):
+        if self._truth.settle(space, vpn, data):
             return
         self._tally.mismatched += 1
         if len(self.mismatches) < _MISMATCHES_KEPT:

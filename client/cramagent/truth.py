@@ -56,7 +56,7 @@ class Truth:
             self._doubts.pop((space, vpn), None)
 
     def doubt(self, space: int, vpn: int, digest_: int) -> None:
-        """A store of these bytes was not answered: until the next store, the page may hold old or new."""
+        """A store of these bytes was not answered: old and new are right until a store or a read settles it."""
         self._doubts.setdefault((space, vpn), set()).add(digest_)
 
     def forget(self, space: int, vpn: int) -> None:
@@ -83,6 +83,19 @@ class Truth:
         if found == self._spaces.get(space, {}).get(vpn, ZERO_DIGEST):
             return True
         return bool(self._doubts) and found in self._doubts.get((space, vpn), ())
+
+    def settle(self, space: int, vpn: int, data: bytes | memoryview) -> bool:
+        """A read showed these bytes: whether they are right. If so, the page holds them, and no others."""
+        if not self._doubts or (space, vpn) not in self._doubts:
+            return self.matches(space, vpn, data)
+        found = digest(data)
+        if found in self._doubts[space, vpn]:
+            self.remember(space, vpn, found)
+        elif found == self._spaces.get(space, {}).get(vpn, ZERO_DIGEST):
+            del self._doubts[space, vpn]
+        else:
+            return False
+        return True
 
     def differences(self, space: int, vpns: Sequence[int], data: bytes | memoryview) -> list[int]:
         """Positions in `vpns` whose page of `data` is not what it should be."""

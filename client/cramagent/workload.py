@@ -163,9 +163,9 @@ class Workload:
         self._lost[space, vpn] = None
 
     def restore(self, *, answering: bool) -> bool:
-        """Store a batch of lost pages anew, and, if the device is `answering`, of deferred stores.
+        """Store a batch of lost pages anew, or, if the device is `answering`, of deferred stores.
 
-        Whether there was anything to do.
+        Pages that the source has no more are given up. Whether there was anything to do.
         """
         waiting = self._lost or (self._deferred if answering else {})
         if not waiting:
@@ -183,7 +183,10 @@ class Workload:
                 continue
             if waiting is self._lost:
                 self._tally.unrestored += 1
-            del waiting[space, vpn]
+                del waiting[space, vpn]
+            else:
+                # It went away with its bytes, and the source will not say so again.
+                self._free(space, vpn, noticed=True)
         if found:
             self._store(space, found, b"".join(data))
         return True

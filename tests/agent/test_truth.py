@@ -37,6 +37,27 @@ def test_a_doubtful_page_may_be_old_or_new() -> None:
     assert not truth.matches(0, 7, noise(2))
 
 
+def test_what_a_read_shows_settles_a_doubt() -> None:
+    """On new or on old; wrong bytes settle nothing."""
+    for number in (1, 2):
+        truth = Truth()
+        truth.remember(0, 7, digest(noise(1)))
+        truth.doubt(0, 7, digest(noise(2)))
+        assert not truth.settle(0, 7, noise(3))
+        assert truth.settle(0, 7, noise(number))
+        assert truth.matches(0, 7, noise(number))
+        assert not truth.matches(0, 7, noise(3 - number))
+
+
+def test_a_page_that_nobody_stored_and_in_doubt() -> None:
+    """Zeros settle it, too."""
+    truth = Truth()
+    truth.doubt(0, 7, digest(noise(2)))
+    assert truth.settle(0, 7, bytes(PAGE))
+    assert not truth.has(0, 7)
+    assert not truth.matches(0, 7, noise(2))
+
+
 def test_a_fork_parts_from_its_parent() -> None:
     """Equal at first, doubts too; then each for itself."""
     truth = Truth()

@@ -9,7 +9,8 @@ import pytest
 from agent_helpers import PAGE, Rig, noise, prose, rig_of
 from cramagent.accesses import OutOfMemory
 from cramagent.policy.effects import NodeStatus
-from cramagent.policy.host import Backend
+from cramagent.policy.folio import Folio
+from cramagent.policy.host import Backend, PageKind
 from cramagent.policy.settings import OnBusError
 from cramagent.policy.states import State
 from cramagent.sources import Exit, Fork, Free, Store
@@ -245,6 +246,81 @@ def test_an_unanswered_store_is_repeated(tmp_path: Path, happened: bool) -> None
         assert not rig.truth.matches(0, vpn, noise(1))
         assert rig.verifier.verify().compared == 200
         assert rig.tally.mismatched == 0
+
+
+def test_a_deferred_store_of_a_page_that_went_away(tmp_path: Path) -> None:
+    """Its program unmapped it meanwhile: no `Free` will ever tell, so it is freed now."""
+    with rig_of(tmp_path, settings={"budget_pages": 8}) as rig:
+        fill(rig, 200)
+        vpn = writable(rig)
+        rig.node.answers = [NodeStatus.UNAVAILABLE]
+        rig.workload.apply(Store(0, (vpn,), noise(2)))
+        rig.host.node_reachable()
+        del rig.source.now[0, vpn]
+        assert rig.workload.restore(answering=True)
+        assert not rig.workload.restore(answering=True)
+        assert rig.host.state(rig.workload.spaces[0], vpn) is State.NONE
+        assert not rig.truth.has(0, vpn)
+        assert rig.verifier.verify().compared == 199
+        assert rig.tally.mismatched == 0
+
+
+def test_a_newer_store_takes_the_place_of_a_deferred_one(tmp_path: Path) -> None:
+    """What was deferred is not stored over it."""
+    with rig_of(tmp_path, settings={"budget_pages": 8}) as rig:
+        fill(rig, 200)
+        vpn = writable(rig)
+        rig.node.answers = [NodeStatus.UNAVAILABLE]
+        rig.workload.apply(Store(0, (vpn,), noise(2)))
+        rig.host.node_reachable()
+        rig.workload.apply(Store(0, (vpn,), noise(3)))
+        stores = rig.tally.writes
+        assert not rig.workload.restore(answering=True)
+        assert rig.tally.writes == stores
+        assert not rig.truth.matches(0, vpn, noise(2))
+        assert rig.verifier.verify().compared == 200
+        assert rig.tally.mismatched == 0
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_a_read_settles_an_unanswered_store(tmp_path: Path, happened: bool) -> None:
+    """Seen new it stays new, seen old it stays old: bytes that go to and fro are wrong."""
+    with rig_of(tmp_path, settings={"budget_pages": 8}) as rig:
+        fill(rig, 200)
+        vpn = writable(rig)
+        dpa = rig.host.peek(rig.workload.spaces[0], vpn).where
+        rig.node.answers = [NodeStatus.UNAVAILABLE]
+        rig.workload.apply(Store(0, (vpn,), noise(2)))
+        rig.host.node_reachable()
+        for number in (2, 1) if happened else (1, 2):
+            assert rig.tally.mismatched == 0
+            rig.node.pages[dpa] = noise(number)
+            read(rig, vpn)
+        assert rig.tally.mismatched == 1
+
+
+def test_a_store_that_found_no_memory_was_never_sent(tmp_path: Path) -> None:
+    """Nothing is in doubt: only the old bytes are right until it is repeated."""
+    wanted = {"budget_pages": 8, "on_bus_error": OnBusError.RESCUE}
+    with rig_of(tmp_path, settings=wanted, zswap_bytes=PAGE, swap_bytes=PAGE) as rig:
+        fill(rig, 200)
+        vpn = writable(rig)
+        rig.node.answers = [NodeStatus.NO_MORE_WRITES]
+        frames = rig.host._mm.frames
+        while (frame := frames.take()) is not None:
+            frames.place(Folio(Backend.DRAM, frame, PageKind.KERNEL), frame)
+        for folio in frames.table:
+            assert folio is not None
+            folio.in_flight = True
+        failed, later = rig.accesses.store(0, [vpn], noise(2))
+        assert (failed, later) == ([], [vpn])
+        assert rig.truth.matches(0, vpn, noise(1))
+        assert not rig.truth.matches(0, vpn, noise(2))
+        for frame, folio in enumerate(frames.table):
+            assert folio is not None
+            folio.in_flight = False
+            if not folio.mappers:
+                frames.release(frame)
 
 
 def test_nowhere_left_to_go_is_out_of_memory(tmp_path: Path) -> None:
