@@ -121,3 +121,25 @@ def test_a_new_session_begins_without_a_balloon() -> None:
     rig.drive(rig.host.balloon(rig.now))
     assert rig.host.snapshot().balloon_size == 0
     assert rig.host.snapshot().node_free == NODE_PAGES
+
+
+def test_it_is_given_back_once_the_ratio_is_what_was_sold() -> None:
+    """Whatever the hysteresis: 10 % above a ratio just under the sold one may never come."""
+    rig = a_rig()
+    observe(rig, 2900)
+    assert rig.host.snapshot().balloon_target == 2
+    observe(rig, 2999)
+    assert rig.host.snapshot().balloon_target == 2
+    observe(rig, 3000)
+    assert rig.host.snapshot().balloon_target == 0
+
+
+@pytest.mark.parametrize("stored", [100, 1])
+def test_a_region_of_another_size_has_another_target(stored: int) -> None:
+    """At once, though the ratio is the same and the sample may be small: it is a share of the region."""
+    rig = a_rig()
+    observe(rig, 1500)
+    size = NODE_PAGES // 2 * PAGE_BYTES
+    rig.host.resized(size)
+    rig.read_telemetry(ratio_milli=1500, stored_pages=stored, logical_bytes=size)
+    assert rig.host.snapshot().balloon_target == 16

@@ -6,7 +6,8 @@ Ratios are this region's. Under `balloon_min_pages` stored pages the ratio says 
 target stays; an empty region has nothing to hold against, and its target is 0. The latest target
 wins, and the balloon converges by `balloon_step_bytes` a turn: it takes free device pages first, then
 has the coldest written back (their pages come once they are TRIMmed). A lower target is taken only
-once the ratio has risen by `balloon_deflate_milli` above the one that asked for the present target.
+once the ratio has risen by `balloon_deflate_milli` above the one that asked for the present target,
+or is what was sold; a region of another size has another target at once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Balloon:
         self._shrinker = shrinker
         self._asked_ratio = 0
         """The ratio that asked for the present target, per mille."""
+        self._asked_pages = 0
+        """And the size of the region then."""
 
     def retarget(self, reading: NodeReading) -> None:
         """A reading: the latest target wins, with hysteresis downwards."""
@@ -44,13 +47,18 @@ class Balloon:
         if reading.stored_pages == 0:
             mm.balloon_target = 0
             return
+        if mm.balloon_target and reading.logical_pages != self._asked_pages:
+            self._asked_pages = reading.logical_pages
+            mm.balloon_target = target_pages(reading.logical_pages, self._asked_ratio, reading.zratio_milli)
         if reading.stored_pages < mm.settings.balloon_min_pages or not reading.ratio_milli:
             return
         target = target_pages(reading.logical_pages, reading.ratio_milli, reading.zratio_milli)
         recovered = self._asked_ratio * (1000 + mm.settings.balloon_deflate_milli) // 1000
+        recovered = min(recovered, reading.zratio_milli)
         if target > mm.balloon_target or reading.ratio_milli >= recovered:
             mm.balloon_target = target
             self._asked_ratio = reading.ratio_milli
+            self._asked_pages = reading.logical_pages
 
     def step(self, now_ns: int) -> Decision[None]:
         """One step towards the target."""
