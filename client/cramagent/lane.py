@@ -35,6 +35,8 @@ _HELLO_BYTES: Final = 256
 _DESCRIPTORS: Final = 3
 _LOOK_NS: Final = 200_000
 """A small command takes about half of it."""
+_SOON_S: Final = 0.001
+"""A timeout of 0 would mean another thing to a socket."""
 
 
 class LaneClosed(Exception):
@@ -279,14 +281,16 @@ def open_lane(path: str, token: bytes, timeout_s: float) -> Lane:
     """Show a token at a lane's socket, and take what it hands over.
 
     Raises:
-        OSError: nobody is there, or we may not go there.
+        OSError: nobody is there, or nobody answers in time, or we may not go there.
         LaneClosed: the token was not taken, or what came is no lane.
     """
+    until = time.monotonic() + timeout_s
     with contextlib.ExitStack() as undo:
         peer = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        peer.settimeout(timeout_s)
+        peer.settimeout(max(timeout_s, _SOON_S))
         peer.connect(path)
         peer.send(token)
+        peer.settimeout(max(until - time.monotonic(), _SOON_S))
         hello, descriptors, _, _ = socket.recv_fds(peer, _HELLO_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         for descriptor in descriptors:
             undo.callback(os.close, descriptor)

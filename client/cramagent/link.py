@@ -7,6 +7,7 @@ calls are answered UNAVAILABLE at once; where the session is over, GONE.
 from __future__ import annotations
 
 from enum import Enum
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from cramagent.lease import LeaseKeeper
@@ -67,17 +68,19 @@ class NodeLink:
         return self._session
 
     def attach(self, *, take_over: bool, wait_s: float | None = None) -> types_pb2.Telemetry:
-        """Begin a session and the threads that hold it.
+        """Begin a session and the threads that hold it. `wait_s`: for all that this takes.
 
         Raises:
             NodeRefused: the device says no.
             NodeSilent: it does not answer; a region may have been given nevertheless.
         """
         assert self._session is None, self._session
+        began = monotonic()
         self.client.identify(wait_s=wait_s)
+        left_s = None if wait_s is None else max(0.0, began + wait_s - monotonic())
         try:
             session, telemetry = self.client.attach(
-                self.region, take_over=take_over or self._take_over, wait_s=wait_s
+                self.region, take_over=take_over or self._take_over, wait_s=left_s
             )
         except NodeSilent as silent:
             self._take_over |= silent.may_have_happened

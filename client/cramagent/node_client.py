@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
@@ -37,6 +37,8 @@ GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_E
 _RETRY_CODES: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _FIRST_BACKOFF_S: Final = 0.02
 _LAST_BACKOFF_S: Final = 0.5
+_CLOSE_S: Final = 1.0
+"""A channel has so long to close; what is left of it then goes with the process."""
 
 
 class NodeRefused(Exception):
@@ -118,7 +120,10 @@ class NodeClient:
         """End waiting and close the channel."""
         self._closed.set()
         self._leave_lane()
-        self.channel.close()
+        # It waits for requests that are cancelled and stuck in a socket whose reader stands still.
+        closing = Thread(target=self.channel.close, name="channel-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
 
     @property
     def transport(self) -> str:
@@ -165,9 +170,10 @@ class NodeClient:
                     request.take_over = True
                 raise
 
+        until = time.monotonic() + (self._timeout_s if wait_s is None else wait_s)
         said = self._control(attach, wait_s=wait_s)
         session = Session(said.session, said.generation, said.lease_ns)
-        self._take_lane(session)
+        self._take_lane(session, until)
         return session, said.telemetry
 
     def renew(self, session: Session, *, timeout_s: float) -> types_pb2.Telemetry:
@@ -190,7 +196,7 @@ class NodeClient:
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
         return self._control(partial(self._device.GetTelemetry, request)).telemetry
 
-    def detach(self, session: Session) -> int:
+    def detach(self, session: Session, *, wait_s: float | None = None) -> int:
         """End the session; the media bytes that came back.
 
         Raises:
@@ -198,7 +204,7 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.DetachRequest(session=session.session, generation=session.generation)
-        released = self._control(partial(self._device.Detach, request)).released_media_bytes
+        released = self._control(partial(self._device.Detach, request), wait_s=wait_s).released_media_bytes
         self._leave_lane()
         return released
 
@@ -283,17 +289,18 @@ class NodeClient:
     def _road(self) -> Road:
         return self._lane or self._grpc
 
-    def _take_lane(self, session: Session) -> None:
+    def _take_lane(self, session: Session, until: float) -> None:
         """Open a lane for a new session, where there are lanes.
 
         Raises:
             NodeRefused: there is none, and no other transport is wanted.
+            NodeSilent: likewise, and the region may not have been given back.
         """
         self._leave_lane()
         if self._transport == "grpc":
             return
         try:
-            lane = lane_of(self.channel, self._address, session, self._timeout_s)
+            lane = lane_of(self.channel, self._address, session, _left(until))
         except grpc.RpcError as error:
             refusal = read_refusal(error)
         except LaneUnavailable as error:
@@ -302,7 +309,11 @@ class NodeClient:
             self._lane = LaneRoad(lane, session, self._grpc)
             return
         if self._transport == "lane":
-            self.detach(session)
+            try:
+                self.detach(session, wait_s=_left(until))
+            except NodeSilent as silent:
+                silent.may_have_happened = True
+                raise
             raise NodeRefused(refusal)
 
     def _leave_lane(self) -> None:
@@ -330,9 +341,8 @@ class NodeClient:
         until = time.monotonic() + (self._timeout_s if wait_s is None else wait_s)
         backoff = _FIRST_BACKOFF_S
         while True:
-            left = until - time.monotonic()
             try:
-                return call(timeout=max(left, _FIRST_BACKOFF_S))
+                return call(timeout=_left(until))
             except grpc.RpcError as error:
                 refusal = read_refusal(error)
             if refusal.reason in GONE_REASONS:
@@ -342,6 +352,11 @@ class NodeClient:
             if self._closed.wait(backoff):
                 return refusal
             backoff = min(2 * backoff, _LAST_BACKOFF_S)
+
+
+def _left(until: float) -> float:
+    """Seconds until then; never so few that nothing can come of them."""
+    return max(until - time.monotonic(), _FIRST_BACKOFF_S)
 
 
 def _unanswered(refusal: Refusal) -> bool:

@@ -158,7 +158,7 @@ def test_a_promise_that_nobody_waits_for_ends_no_lane(bench: Bench, host: Host) 
             """No more."""
             return False
 
-        def add_callback(self, callback: Callable[[], None]) -> bool:  # noqa: ARG002 - as the protocol names it
+        def add_callback(self, callback: Callable[[], None]) -> bool:
             """It has ended already."""
             return False
 

@@ -19,12 +19,15 @@ from cramagent.policy.effects import NodeStatus
 from cramagent.roads import GrpcRoad, LaneRoad, lane_of
 from cramwire.lane import Answer, Geometry, Segment, pack_hello
 from cramwire.refusal import Refused
+from cxldevd.lanes.door import Door
 from lane_peer import open_files, token
 from server_helpers import ANY_PORT, DEADLINE_S, MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from cramagent.roads import Transport
 
 GEOMETRY = Geometry(slots=4, pages=8, ranges=4)
 
@@ -282,6 +285,30 @@ def test_the_agent_goes_on_without_a_lane_unless_told_otherwise(settings: dict[s
         assert caught.value.refusal.code is grpc.StatusCode.UNIMPLEMENTED
         strict.close()
         assert [one.telemetry.host for one in bench.status().regions] == ["host-a"]
+
+
+@pytest.mark.parametrize("transport", ["auto", "lane"])
+def test_a_door_that_says_nothing_costs_no_more_than_the_attach_may_take(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
+    """However long data calls may wait: the agent attaches anew in the middle of its work."""
+    client, at_the_door = NodeClient(bench.service.address, 1000 * SECOND, transport), list[socket.socket]()
+
+    def turn_no_one_away(_door: Door, peer: socket.socket) -> None:
+        at_the_door.append(peer)
+
+    monkeypatch.setattr(Door, "_greet", turn_no_one_away)
+    client.identify()
+    if transport == "auto":
+        client.attach(REGION, take_over=False, wait_s=0.3)
+        assert client.transport == "grpc"
+    else:
+        with pytest.raises(NodeRefused, match="timed out"):
+            client.attach(REGION, take_over=False, wait_s=0.3)
+        assert not bench.status().regions
+    assert len(at_the_door) == 1
+    client.close()
+    at_the_door[0].close()
 
 
 def test_tokens_are_not_guessed(bench: Bench, host: Host) -> None:
