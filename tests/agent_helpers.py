@@ -220,7 +220,15 @@ class RunningAgent:
         client = NodeClient(address, wanted.pop("timeout_ns", 2 * NS_PER_S))
         cleanup.callback(client.close)
         pattern = parse_pattern(wanted.pop("pattern", "scan"), 0)
-        plan = Plan(policy, MIB, 64 * MIB, folder, pattern, wanted.pop("write_share", 0.0), seed=0)
+        plan = Plan(
+            policy,
+            MIB,
+            wanted.pop("swap_bytes", 64 * MIB),
+            folder,
+            pattern,
+            wanted.pop("write_share", 0.0),
+            seed=0,
+        )
         self.machine = Machine.build(plan, source, NodeLink(client, region, self.inbox))
         cleanup.callback(self.machine.close)
         self.said: list[str] = []

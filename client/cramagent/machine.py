@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cramagent.accesses import Accesses
 from cramagent.dram import Dram
 from cramagent.losses import Losses, session_loss
+from cramagent.node_client import ProtocolBroken
 from cramagent.performer import Performer
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Host
@@ -110,10 +111,17 @@ class Machine:
         self.take_reading(telemetry)
 
     def take_reading(self, telemetry: types_pb2.Telemetry) -> None:
-        """Telemetry of any origin: to the policy, with the region's size if that changed."""
+        """Telemetry of any origin: to the policy, with the region's size if that changed.
+
+        Raises:
+            ProtocolBroken: the device cut off pages that hold data.
+        """
         reading = self.link.reading(telemetry)
         if self._logical_bytes and reading.logical_bytes != self._logical_bytes:
-            self.host.resized(reading.logical_bytes)
+            try:
+                self.host.resized(reading.logical_bytes)
+            except ValueError as error:
+                raise ProtocolBroken(f"the device resized the region: {error}") from error
             self._logical_bytes = reading.logical_bytes
         self.host.reading(reading, monotonic_ns())
 

@@ -45,7 +45,7 @@ class SessionOver:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The device did not answer a renewal or the event stream broke."""
+    """The device did not answer a renewal, or refused it and the session may still hold."""
 
     session: str
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cramagent.machine import Machine
     from cramagent.runner import Ending
 
-_FAILED_REASONS = frozenset({"mismatch", "out_of_memory"})
+_FAILED_REASONS = frozenset({"mismatch", "out_of_memory", "failed"})
 
 
 def exit_code(machine: Machine, ending: Ending) -> int:
@@ -33,6 +33,7 @@ def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict
         **facts,
         "exit_reason": ending.reason,
         "exit_code": exit_code(machine, ending),
+        "error": ending.error,
         "pages_verified": tally.verified,
         "pages_verified_at_end": ending.verified.compared,
         "pages_mismatched": tally.mismatched,

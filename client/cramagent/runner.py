@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from cramagent.accesses import OutOfMemory
 from cramagent.link import LinkState
 from cramagent.messages import EventsMissed, LinkDown, PoisonTold, Reading, SessionOver, Stop
-from cramagent.node_client import NodeRefused, NodeSilent
+from cramagent.node_client import NodeRefused, NodeSilent, ProtocolBroken
+from cramagent.verifier import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from cramagent.machine import Machine
     from cramagent.messages import Message
     from cramagent.sources.changes import Change
-    from cramagent.verifier import Verified
 
 NS_PER_S: Final = 1_000_000_000
 _BACKGROUND_NS: Final = 20_000_000
 """The daemons have a turn at least this often."""
 _PUBLISH_NS: Final = 200_000_000
 _LONGEST_SLEEP_NS: Final = 20_000_000
+_BREAKS: Final = (ProtocolBroken, NodeRefused, NodeSilent, OSError)
+"""What may break under the loop and is no mistake of it: a device that answers nonsense, a file gone bad."""
 _CATCH_UP_BATCHES: Final = 8
 """Accesses that were due while the loop was busy elsewhere are made up for, up to so many batches."""
 
@@ -59,6 +61,8 @@ class Ending:
     wall_ns: int
     verified: Verified
     detached: bool
+    error: str = ""
+    """What broke, in a run that ended by `failed`."""
 
 
 class Runner:
@@ -90,6 +94,7 @@ class Runner:
         self._losses_said = 0
         """Pages lost with a session that were spoken of."""
         self._reason = ""
+        self._error = ""
 
     def run(self) -> Ending:
         """The whole run, from the first scan to the detach."""
@@ -100,9 +105,22 @@ class Runner:
         except OutOfMemory as full:
             self._reason = "out_of_memory"
             self._say(str(full))
-        verified = self._verify()
+        except _BREAKS as broken:
+            self._fail(broken)
+        verified = Verified()
+        try:
+            verified = self._verify()
+        except _BREAKS as broken:
+            self._fail(broken)
         self._publish(self._machine)
-        return Ending(self._reason, monotonic_ns() - began_ns, verified, self._detach())
+        ran_ns = monotonic_ns() - began_ns
+        return Ending(self._reason, ran_ns, verified, self._detach(), self._error)
+
+    def _fail(self, broken: Exception) -> None:
+        """The run cannot go on, or its end cannot be verified: what broke first is what is told."""
+        self._say(f"failed: {broken}")
+        if not self._error:
+            self._reason, self._error = "failed", str(broken)
 
     # -- one turn ----------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Truth:
             self._doubts.pop((space, vpn), None)
 
     def doubt(self, space: int, vpn: int, digest_: int) -> None:
-        """A store of these bytes was not answered: old and new are right until a store or a read settles it."""
+        """A store of these bytes was not answered: old and new are right until a store or read settles it."""
         self._doubts.setdefault((space, vpn), set()).add(digest_)
 
     def forget(self, space: int, vpn: int) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_helpers import NS_PER_S, PAGE, ScriptedSource, noise, prose, running_agent
-from cramagent.policy.settings import OnBusError
+from agent_helpers import DEADLINE_S, MIB, NS_PER_S, PAGE, ScriptedSource, noise, prose, running_agent
+from cramagent.messages import EventsMissed, Reading
+from cramagent.policy.settings import OnBusError, Writeback
 from cramagent.policy.states import State
 from cramagent.report import exit_code, make_report, summary
 from cramagent.sources import Store, Synthetic
 from cramagent.sources.synthetic import SyntheticSource
-from cramwire.v1 import operator_pb2
+from cramagent.tiers.swapfile import SwapFile
+from cramwire.v1 import operator_pb2, types_pb2
 from server_helpers import Bench, bench_of
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cramagent.machine import Machine
+    from cramagent.node_client import Session
 
 
 @pytest.fixture
@@ -236,11 +241,82 @@ def test_nowhere_left_to_go_ends_the_run(bench: Bench, tmp_path: Path) -> None:
     source = ScriptedSource(
         [Store(0, tuple(range(first, first + 256)), data) for first in range(0, 2048, 256)]
     )
-    with running_agent(bench.service.address, source, tmp_path, node_pages=16, dram_pages=16) as agent:
-        swap = agent.machine.tiers
-        assert {tier.value for tier in swap} == {"zswap", "swapfile"}
-        ending = agent.finish()
-        assert ending.reason in {"test", "out_of_memory"}
+    with running_agent(
+        bench.service.address, source, tmp_path, node_pages=16, dram_pages=16, swap_bytes=MIB
+    ) as agent:
+        ending = agent.join()
+        assert ending.reason == "out_of_memory"
+        assert any("raise --dram" in line for line in agent.said)
+        assert agent.machine.tally.mismatched == 0
+        assert ending.verified.compared > 16
+        assert exit_code(agent.machine, ending) == 1
+
+
+class BrokenSwap(SwapFile):
+    """A swap file on a disk that reads no more."""
+
+    def get(self, handle: int, into: memoryview) -> None:
+        """The kernel's answer."""
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_part_that_breaks_ends_the_run_in_order(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said in one line, reported, detached, exit status 1: no traceback."""
+    monkeypatch.setattr("cramagent.machine.SwapFile", BrokenSwap)
+    data = b"".join(noise(vpn) for vpn in range(256))
+    source = ScriptedSource([Store(0, tuple(range(256)), data)])
+    policy = {"writeback": Writeback.SWAPFILE}
+    with running_agent(bench.service.address, source, tmp_path, node_pages=16, policy=policy) as agent:
+        ending = agent.join()
+        report = make_report(
+            agent.machine, ending, {"host": "h", "source": "s", "seed": 0, "pattern": "scan"}
+        )
+    assert (ending.reason, ending.detached) == ("failed", True)
+    assert report["error"] == "[Errno 5] Input/output error"
+    assert any("Input/output error" in line for line in agent.said)
+    assert report["exit_code"] == 1
+    assert not bench.status().regions
+
+
+def test_a_region_cut_below_its_pages_ends_the_run_in_order(bench: Bench, tmp_path: Path) -> None:
+    """No device does that: it is broken, and is not believed any longer."""
+    with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
+        agent.wait_for(filled, "the source is stored")
+        machine = agent.machine
+        session = machine.link.session
+        assert session is not None
+        telemetry = machine.link.client.telemetry(session)
+        telemetry.region.logical_bytes = PAGE
+        agent.inbox.put(Reading(session.session, telemetry))
+        ending = agent.join()
+    assert ending.reason == "failed"
+    assert "past the new end" in ending.error
+
+
+def test_missed_events_make_the_agent_ask(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a whole reading, as it cannot know what they said."""
+    with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
+        agent.wait_for(filled, "the source is stored")
+        session = agent.machine.link.session
+        assert session is not None
+        client, asked = agent.machine.link.client, threading.Event()
+        ask = client.telemetry
+
+        def noted(session: Session) -> types_pb2.Telemetry:
+            asked.set()
+            return ask(session)
+
+        monkeypatch.setattr(client, "telemetry", noted)
+        agent.inbox.put(EventsMissed(session.session, 7))
+        agent.inbox.put(EventsMissed("somebody else's", 9))
+        agent.wait_for(lambda machine: machine.tally.events_missed == 7, "the news")
+        assert asked.wait(DEADLINE_S)
+        agent.finish()
+        assert agent.machine.tally.events_missed == 7
         assert agent.machine.tally.mismatched == 0
 
 
