@@ -62,6 +62,8 @@ class FakeNode:
         self.poisoned: set[int] = set()
         self.answers: list[NodeStatus] = []
         """What the next calls answer instead of acting, the first one first."""
+        self.refuse_write: NodeStatus | None = None
+        """What the next write answers instead of acting."""
         self.capacity = 1 << 30
         """Pages that it takes."""
 
@@ -70,7 +72,7 @@ class FakeNode:
 
     def write(self, dpas: Sequence[int], data: bytes) -> NodeWritten:
         """Store pages until the capacity is met."""
-        status = self._answer()
+        status, self.refuse_write = self.refuse_write or self._answer(), None
         if status is not NodeStatus.OK:
             return NodeWritten(status, 0)
         for index, dpa in enumerate(dpas):
