@@ -11,7 +11,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from cramagent.lease import LeaseKeeper
-from cramagent.losses import POISON, session_loss
 from cramagent.node_client import NodeRefused, NodeSilent
 from cramagent.policy.answers import NodeReading
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
@@ -126,10 +125,6 @@ class NodeLink:
         self._stop_threads()
         self._session = None
         self._next_attach_ns = 0
-
-    def loss_cause(self) -> str:
-        """Why a page that is met lost now was lost: with the session, if that is over, else by poison."""
-        return session_loss(self.over_reason) if self.state is LinkState.OVER else POISON
 
     def close(self) -> int:
         """Detach, if there is a session; the media bytes that came back. The channel is closed.

@@ -116,6 +116,7 @@ def _faults(picture: Picture) -> Iterator[Metric]:
             (("rescued",), counters.bus_error_rescues),
         ),
     )
+    yield _counter("cram_killed_accesses", counters.sentences()["killed_accesses"], counters.killed_accesses)
     yield _counters(
         "cram_pages_lost",
         "Mapped pages whose bytes were lost, counted per mapper when it happened.",

@@ -36,7 +36,7 @@ class HostCounters:
     node_stores: int = _counts("Pages that the CPU stored to the device through a writable mapping.")
     stores_refused: int = _counts("Stores through a writable mapping that the device could not take.")
     bus_error_kills: int = _counts("Address spaces that died of a refused store (on_bus_error = kill).")
-    killed_accesses: int = _counts("Later accesses to an address space that such a store has killed.")
+    killed_accesses: int = _counts("Accesses to an address space that a refused store had killed.")
     bus_error_rescues: int = _counts("Refused stores that were applied in DRAM (on_bus_error = rescue).")
     # -- reclaim -----------------------------------------------------------------------------------
     kswapd_wakes: int = _counts("Times that free DRAM fell under the low watermark.")
