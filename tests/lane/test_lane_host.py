@@ -93,23 +93,26 @@ def test_a_command_that_takes_too_long_gives_its_slot_back_later() -> None:
 
 
 def test_a_device_that_goes_ends_calls_under_way() -> None:
-    """LaneClosed, at once, in every thread that waits; and nothing leaks."""
+    """The session ends, then its socket closes: every thread that waits hears it at once."""
     with bench_of(trim_delay_ns=3600 * SECOND) as bench:
         host = bench.attach(lease_ns=1800 * SECOND)
-        lane = lane_for(host)
-        lane.begin_write([0], prose(1), DEADLINE_S).finish(DEADLINE_S)
-        lane.begin_trim([(0, PAGE)], DEADLINE_S).finish(DEADLINE_S)
-        call = lane.begin_flush(DEADLINE_S)
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(call.finish, DEADLINE_S)
-            assert bench.clock.until_waited_for(bench.clock.now_ns() + 3600 * SECOND)
-            host.detach()
+        with lane_for(host) as lane:
+            lane.begin_write([0], prose(1), DEADLINE_S).finish(DEADLINE_S)
+            lane.begin_trim([(0, PAGE)], DEADLINE_S).finish(DEADLINE_S)
+            call = lane.begin_flush(DEADLINE_S)
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(call.finish, DEADLINE_S)
+                assert bench.clock.until_waited_for(bench.clock.now_ns() + 3600 * SECOND)
+                host.detach()
+                with pytest.raises((LaneClosed, Refused)):
+                    waiting.result(DEADLINE_S)
             with pytest.raises((LaneClosed, Refused)):
-                waiting.result(DEADLINE_S)
-        with pytest.raises(LaneClosed):
-            lane.begin_read([0], DEADLINE_S).finish(DEADLINE_S)
-        lane.close()
-        lane.close()
+                lane.begin_read([0], DEADLINE_S).finish(DEADLINE_S)
+            assert bench.service.door is not None
+            assert bench.service.door.wait_lanes(0)
+            with pytest.raises(LaneClosed):
+                lane.begin_read([0], DEADLINE_S).finish(DEADLINE_S)
+            lane.close()  # a second time, by the `with`, is nothing
 
 
 def test_lanes_leave_no_descriptors(bench: Bench, host: Host) -> None:
