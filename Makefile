@@ -36,7 +36,6 @@ check: tools
 	@echo "buf lint";     $(BIN)/buf lint
 	@$(MAKE) --no-print-directory proto-current
 
-# Many tests wait for processes: two at a time take three fifths of the time. With a debugger: ARGS='-n0 --pdb'.
 # Many tests wait for processes: two at a time take three fifths of the time. With a debugger: make unit ARGS="-n0 --pdb"
 unit: tools
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
