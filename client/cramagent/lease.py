@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from threading import Event, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from cramagent.messages import LinkDown, Reading, SessionOver
+from cramagent.messages import ControlSilent, LinkDown, Reading, SessionOver
 from cramagent.node_client import NodeRefused, NodeSilent
 
 if TYPE_CHECKING:
@@ -21,42 +22,65 @@ _SILENT_S: Final = 0.2
 
 
 class LeaseKeeper:
-    """Renews one session until it is over or `stop` is called.
+    """Renews one session until it is over or `stop` is called; takes a reading between when asked to.
 
-    A renewal that is not answered is a `LinkDown`; the next one that is answered brings a `Reading`,
-    by which the main loop knows that the link is up again. A renewal that is refused is the end:
-    `SessionOver`, and the thread stops.
+    A device that answers neither a renewal nor a probe of its data path is a `LinkDown`; the next answer
+    brings a `Reading`, by which the main loop knows that the link is up again. Where the data path alone
+    answers, it is a `ControlSilent`: loads and stores go on, by what was last known. A renewal
+    that is refused is the end: `SessionOver`, and the thread stops.
     """
 
     def __init__(self, client: NodeClient, session: Session, inbox: SimpleQueue[Message]) -> None:
         self._client = client
         self._session = session
         self._inbox = inbox
-        self._stopped = Event()
+        self._stopped = False
+        self._asked = Event()
         self._interval_s = min(session.lease_ns / 1e9 / 3, _READING_S)
         self._thread = Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Renew no more. A call under way may still be answered; nobody hears it."""
-        self._stopped.set()
+        self._stopped = True
+        self._asked.set()
+
+    def ask(self) -> None:
+        """Take a reading now. Never waits; asked often, it may take one for all."""
+        self._asked.set()
 
     def _keep(self) -> None:
-        wait = self._interval_s
         name = self._session.session
-        while not self._stopped.wait(wait):
+        due = monotonic() + self._interval_s
+        while True:
+            asked = self._asked.wait(max(0.0, due - monotonic()))
+            if self._stopped:
+                return
+            self._asked.clear()
+            timeout_s = max(self._interval_s, _SILENT_S)
+            ask = self._client.telemetry if asked and monotonic() < due else self._client.renew
             try:
-                telemetry = self._client.renew(self._session, timeout_s=max(self._interval_s, _SILENT_S))
-            except (NodeSilent, NodeRefused) as error:
-                if isinstance(error, NodeRefused) and error.session_over:
-                    self._inbox.put(SessionOver(name, error.refusal.reason))
+                telemetry = ask(self._session, wait_s=timeout_s)
+            except NodeSilent:
+                self._inbox.put(ControlSilent(name) if self._data_answers(timeout_s) else LinkDown(name))
+                due = monotonic() + min(_SILENT_S, self._interval_s)
+            except NodeRefused as refused:
+                if refused.session_over:
+                    self._inbox.put(SessionOver(name, refused.refusal.reason))
                     return
                 # Any other refusal of a renewal is no answer to it, either.
                 self._inbox.put(LinkDown(name))
-                wait = min(_SILENT_S, self._interval_s)
+                due = monotonic() + min(_SILENT_S, self._interval_s)
             except ValueError:
                 # grpc says so of a call on a closed channel: the run is over.
                 return
             else:
                 self._inbox.put(Reading(name, telemetry))
-                wait = self._interval_s
+                if ask == self._client.renew:
+                    due = monotonic() + self._interval_s
+
+    def _data_answers(self, timeout_s: float) -> bool:
+        try:
+            return self._client.data_answers(self._session, timeout_s=timeout_s)
+        except ValueError:  # the channel was closed meanwhile
+            return False

@@ -60,6 +60,8 @@ class NodeLink:
         self._take_over = False
         self._next_attach_ns = 0
         self._last_region: types_pb2.RegionTelemetry | None = None
+        self._newest_sequence = 0
+        """The newest event that a reading of this session knows of."""
 
     @property
     def session(self) -> Session | None:
@@ -88,6 +90,7 @@ class NodeLink:
         self._session = session
         self.generation = session.generation
         self._last_region = telemetry.region
+        self._newest_sequence = 0
         self.state = LinkState.UP
         self._keeper = LeaseKeeper(self.client, session, self._inbox)
         self._watcher = EventWatcher(self.client, session, telemetry.event_sequence, self._inbox)
@@ -147,6 +150,23 @@ class NodeLink:
         self._keeper = self._watcher = None
 
     # -- telemetry --------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Have a reading taken soon; it comes through the inbox."""
+        if self._keeper is not None:
+            self._keeper.ask()
+
+    def is_news(self, telemetry: types_pb2.Telemetry, *, of_event: bool) -> bool:
+        """Whether a reading is newer than those before it. One that is not would turn the clock back.
+
+        What an event says was so when it happened: a reading that knows of it already is newer. Readings
+        of other calls that know of the same events are in order, or so close that it makes no difference.
+        """
+        sequence = telemetry.event_sequence
+        if sequence < self._newest_sequence or (of_event and sequence == self._newest_sequence):
+            return False
+        self._newest_sequence = sequence
+        return True
 
     def reading(self, telemetry: types_pb2.Telemetry) -> NodeReading:
         """Telemetry as the policy reads it. Device-wide events carry no region: ours was last as it was."""

@@ -110,12 +110,17 @@ class Machine:
         self.host.node_attached(self._logical_bytes)
         self.take_reading(telemetry)
 
-    def take_reading(self, telemetry: types_pb2.Telemetry) -> None:
+    def take_reading(self, telemetry: types_pb2.Telemetry, *, of_event: bool = False) -> None:
         """Telemetry of any origin: to the policy, with the region's size if that changed.
+
+        One that is older than what is known already is counted, and not believed.
 
         Raises:
             ProtocolBroken: the device cut off pages that hold data.
         """
+        if not self.link.is_news(telemetry, of_event=of_event):
+            self.tally.readings_stale += 1
+            return
         reading = self.link.reading(telemetry)
         if self._logical_bytes and reading.logical_bytes != self._logical_bytes:
             try:

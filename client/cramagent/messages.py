@@ -29,10 +29,18 @@ class PoisonTold:
 
 @dataclass(frozen=True, slots=True)
 class EventsMissed:
-    """Events that the device no longer had."""
+    """Events that the device no longer had, or that were lost on the way: of those, a gap counts as one."""
 
     session: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventDropped:
+    """An event that says nothing new: it came a second time, or late, behind others that came after it."""
+
+    session: str
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,14 @@ class SessionOver:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The device did not answer a renewal, or refused it and the session may still hold."""
+    """The device answered nothing, or refused a renewal and the session may still hold."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSilent:
+    """The device did not answer a renewal, and does answer on its data path."""
 
     session: str
 
@@ -57,4 +72,6 @@ class Stop:
     reason: str
 
 
-Message: TypeAlias = Reading | PoisonTold | EventsMissed | SessionOver | LinkDown | Stop
+Message: TypeAlias = (
+    Reading | PoisonTold | EventsMissed | EventDropped | SessionOver | LinkDown | ControlSilent | Stop
+)

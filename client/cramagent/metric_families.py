@@ -273,12 +273,32 @@ def _node(picture: Picture) -> Iterator[Metric]:
     )
     yield _counter("cram_sessions_lost", counters.sentences()["sessions_lost"], counters.sessions_lost)
     yield _counter("cram_reattaches", "Sessions begun after one was over.", tally.reattaches)
+    yield _counter(
+        "cram_control_silences",
+        "Renewals that were not answered while the data path was.",
+        tally.control_silences,
+    )
     yield _counter("cram_stalls", counters.sentences()["stalls"], counters.stalls)
     yield _counter("cram_events", "Device events heard.", tally.events)
     yield _counter(
         "cram_events_missed",
-        "Device events that were dropped before they could be heard.",
+        "Device events that were dropped before they could be heard, and gaps in the stream.",
         tally.events_missed,
+    )
+    yield _counter(
+        "cram_events_repeated",
+        "Device events that came a second time, and were dropped.",
+        tally.events_repeated,
+    )
+    yield _counter(
+        "cram_events_late",
+        "Device events that came behind later ones: what they say of the device's state is not believed.",
+        tally.events_late,
+    )
+    yield _counter(
+        "cram_readings_stale",
+        "Readings that were older than one taken before, and were not believed.",
+        tally.readings_stale,
     )
     yield _histogram(
         "cram_event_lag_seconds",

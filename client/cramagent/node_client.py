@@ -17,7 +17,7 @@ import grpc
 
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
-from cramagent.roads import GrpcRoad, LaneRoad, LaneUnavailable, lane_of
+from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_EXPIRED", "SESSION_ENDED"})
-_RETRY_CODES: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _FIRST_BACKOFF_S: Final = 0.02
 _LAST_BACKOFF_S: Final = 0.5
 _CLOSE_S: Final = 1.0
@@ -176,7 +175,7 @@ class NodeClient:
         self._take_lane(session, until)
         return session, said.telemetry
 
-    def renew(self, session: Session, *, timeout_s: float) -> types_pb2.Telemetry:
+    def renew(self, session: Session, *, wait_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
 
         Raises:
@@ -184,17 +183,12 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.RenewRequest(session=session.session, generation=session.generation)
-        return self._control(partial(self._device.Renew, request), wait_s=timeout_s).telemetry
+        return self._control(partial(self._device.Renew, request), wait_s=wait_s).telemetry
 
-    def telemetry(self, session: Session) -> types_pb2.Telemetry:
-        """The device and our region, now.
-
-        Raises:
-            NodeRefused: it says no.
-            NodeSilent: it does not answer.
-        """
+    def telemetry(self, session: Session, *, wait_s: float | None = None) -> types_pb2.Telemetry:
+        """The device and our region, now. Raises as `renew` does."""
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
-        return self._control(partial(self._device.GetTelemetry, request)).telemetry
+        return self._control(partial(self._device.GetTelemetry, request), wait_s=wait_s).telemetry
 
     def detach(self, session: Session, *, wait_s: float | None = None) -> int:
         """End the session; the media bytes that came back.
@@ -283,6 +277,10 @@ class NodeClient:
         self.device_ns["flush"] += said.device_ns
         return NodeStatus.OK
 
+    def data_answers(self, session: Session, *, timeout_s: float) -> bool:
+        """Whether the data path says anything at all."""
+        return answers(self._road, session, timeout_s)
+
     # -- roads ------------------------------------------------------------------------------------
 
     @property
@@ -332,7 +330,7 @@ class NodeClient:
         said = self._ask(call, wait_s=wait_s)
         if not isinstance(said, Refusal):
             return said
-        if said.code in _RETRY_CODES:
+        if said.code in NO_ANSWER:
             raise NodeSilent(said)
         raise NodeRefused(said)
 
@@ -347,7 +345,7 @@ class NodeClient:
                 refusal = read_refusal(error)
             if refusal.reason in GONE_REASONS:
                 self.gone_reason = refusal.reason
-            if refusal.code not in _RETRY_CODES or time.monotonic() + backoff >= until:
+            if refusal.code not in NO_ANSWER or time.monotonic() + backoff >= until:
                 return refusal
             if self._closed.wait(backoff):
                 return refusal
@@ -390,7 +388,7 @@ def node_status(refusal: Refusal) -> NodeStatus:
     if status is not None:
         return status
     if not refusal.reason and refusal.code in {
-        *_RETRY_CODES,
+        *NO_ANSWER,
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,

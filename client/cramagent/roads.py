@@ -23,7 +23,7 @@ from cramwire.page_messages import (
     put_write_request,
     take_read_response,
 )
-from cramwire.refusal import Refusal, Refused
+from cramwire.refusal import Refusal, Refused, read_refusal
 from cramwire.v1 import lane_pb2, lane_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ R = TypeVar("R")
 
 _FLUSHED_AT_ONCE: Final = 64 << 10
 """Bytes of pages that a socket takes whose reader stands still: Linux gives one 208 KiB."""
+
+NO_ANSWER: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""What a call ends with where the device said nothing: asking again may help."""
 
 Transport = Literal["auto", "grpc", "lane"]
 TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
@@ -240,6 +243,15 @@ class LaneRoad:
     def _takes(self, session: Session, addresses: int, data_bytes: int = 0) -> bool:
         ours = (session.session, session.generation) == (self._session.session, self._session.generation)
         return ours and not self._lane.closed and self._lane.fits(addresses, data_bytes)
+
+
+def answers(road: Road, session: Session, timeout_s: float) -> bool:
+    """Whether a road leads to a device that says anything: it is sent a TRIM of nothing, which it refuses."""
+    try:
+        road.trim(session, (), timeout=timeout_s)
+    except grpc.RpcError as error:
+        return read_refusal(error).code not in NO_ANSWER
+    return True
 
 
 def lane_of(channel: grpc.Channel, address: str, session: Session, timeout_s: float) -> Lane:

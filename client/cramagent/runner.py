@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.accesses import OutOfMemory
 from cramagent.link import LinkState
-from cramagent.messages import EventsMissed, LinkDown, PoisonTold, Reading, SessionOver, Stop
+from cramagent.messages import (
+    ControlSilent,
+    EventDropped,
+    EventsMissed,
+    LinkDown,
+    PoisonTold,
+    Reading,
+    SessionOver,
+    Stop,
+)
 from cramagent.node_client import NodeRefused, NodeSilent, ProtocolBroken
 from cramagent.verifier import Verified
 
@@ -239,7 +248,7 @@ class Runner:
             case Reading(_, telemetry, event_wall_ns):
                 machine.link.up()
                 self._tell_host()
-                machine.take_reading(telemetry)
+                machine.take_reading(telemetry, of_event=event_wall_ns > 0)
                 if event_wall_ns:
                     machine.tally.events += 1
                     lags.append(event_wall_ns)
@@ -247,26 +256,20 @@ class Runner:
                 machine.performer.drive(machine.host.poison_told(dpas))
             case EventsMissed(_, count):
                 machine.tally.events_missed += count
-                self._ask_telemetry()
+                machine.link.ask()
+            case EventDropped(_, late):
+                machine.tally.events_late += late
+                machine.tally.events_repeated += not late
+            case ControlSilent():
+                machine.tally.control_silences += 1
+                machine.link.up()
+                self._tell_host()
             case LinkDown():
                 machine.link.down()
                 self._tell_host()
             case SessionOver(_, reason):
                 machine.link.over(reason)
                 self._tell_host()
-
-    def _ask_telemetry(self) -> None:
-        link = self._machine.link
-        if link.session is None or link.state is not LinkState.UP:
-            return
-        try:
-            self._machine.take_reading(link.client.telemetry(link.session))
-        except NodeSilent:
-            link.down()
-        except NodeRefused as refused:
-            if not refused.session_over:
-                raise
-            link.over(refused.refusal.reason)
 
     def _take_refused_telemetry(self) -> None:
         """A refused write says how the device stands: that is news, too."""

@@ -85,7 +85,15 @@ class Tally:
     events: int = 0
     """Device events heard."""
     events_missed: int = 0
-    """Device events that were dropped before they could be heard."""
+    """Device events that were dropped before they could be heard, and gaps in the stream."""
+    events_repeated: int = 0
+    """Device events that came a second time, and were dropped."""
+    events_late: int = 0
+    """Device events that came behind later ones: what they say of the device's state was not believed."""
+    readings_stale: int = 0
+    """Readings that were older than one taken before, and were not believed."""
+    control_silences: int = 0
+    """Renewals that were not answered while the data path was."""
     scans: int = 0
     """Times that the source was read through."""
     faults: dict[tuple[str, str], int] = field(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from cramagent.messages import EventsMissed, PoisonTold, Reading, SessionOver
+from cramagent.event_order import Arrival, EventOrder
+from cramagent.messages import EventDropped, EventsMissed, PoisonTold, Reading, SessionOver
 from cramagent.node_client import GONE_REASONS
 from cramwire.refusal import read_refusal
 
@@ -25,7 +26,7 @@ class EventWatcher:
     """Follows one session's events from behind `after_sequence` until it is over or `stop` is called.
 
     A stream that breaks is opened again behind the last event that was seen, so nothing is lost
-    unless the device says so (`EventsMissed`).
+    unless the device says so, or the next event does (`EventsMissed`).
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class EventWatcher:
     ) -> None:
         self._client = client
         self._session = session
-        self._after = after_sequence
+        self._order = EventOrder(after_sequence)
         self._inbox = inbox
         self._stopped = Event()
         self._call: grpc.CallIterator[device_pb2.WatchEventsResponse] | None = None
@@ -49,7 +50,7 @@ class EventWatcher:
     def _watch(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._call = self._client.watch(self._session, self._after)
+                self._call = self._client.watch(self._session, self._order.after)
                 for item in self._call:
                     self._hear(item)
             except grpc.RpcError as error:
@@ -68,20 +69,29 @@ class EventWatcher:
             case "started":
                 self._inbox.put(Reading(name, item.started.telemetry))
             case "missed":
-                self._after = item.missed.last_sequence
+                self._order.passed(item.missed.last_sequence)
                 self._inbox.put(
                     EventsMissed(name, item.missed.last_sequence - item.missed.first_sequence + 1)
                 )
             case "event":
-                self._after = item.event.sequence
-                self._hear_event(item.event)
+                self._hear_event(item.event, self._order.arrived(item.event.sequence, item.previous_sequence))
 
-    def _hear_event(self, event: types_pb2.Event) -> None:
+    def _hear_event(self, event: types_pb2.Event, arrival: Arrival) -> None:
         name = self._session.session
+        if arrival is Arrival.REPEATED:
+            self._inbox.put(EventDropped(name, late=False))
+            return
         match event.WhichOneof("kind"):
             case "poison_found":
+                # A hint, good whenever it comes: the pages are read before they are given up.
                 self._inbox.put(PoisonTold(name, tuple(event.poison_found.dpas)))
             case "device_reset":
                 self._inbox.put(SessionOver(name, "STALE_GENERATION"))
                 return
+        if arrival is Arrival.LATE:
+            self._inbox.put(EventDropped(name, late=True))
+            return
         self._inbox.put(Reading(name, event.telemetry, event.wall_time_ns))
+        if arrival is Arrival.NEW_BEHIND_A_GAP:
+            # Behind the reading: what is asked for now is newer still.
+            self._inbox.put(EventsMissed(name, 1))

@@ -15,6 +15,7 @@ from cramwire.refusal import CODES
 from cxldev.errors import DeviceError, InvalidField
 from cxldevd.errors import TABLE, DeviceBusy, status_of
 from cxldevd.log import LOG
+from cxldevd.pools import arrived
 from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class UnaryCall(Generic[_Q, _R]):
 
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> _R:
         """Answer, or abort with a status."""
+        arrived()
         guard, operation = self._guard, self._operation
         began_ns = guard.clock.now_ns()
         with guard.metrics.running(operation):

@@ -106,4 +106,7 @@ class DeviceCalls:
                 elif isinstance(item, Missed):
                     yield device_pb2.WatchEventsResponse(missed=to_wire.missed(item))
                 else:
-                    yield device_pb2.WatchEventsResponse(event=to_wire.event(item, self._runtime.wall_ns))
+                    yield device_pb2.WatchEventsResponse(
+                        event=to_wire.event(item.event, self._runtime.wall_ns),
+                        previous_sequence=item.previous_sequence,
+                    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cxldev.config import PAGE_BYTES
@@ -13,7 +15,6 @@ from cxldevd.errors import DeviceBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -22,13 +23,44 @@ SPARE_THREADS: Final = 4
 """Threads of a waiting pool beyond its slots: they tell callers that there is no slot."""
 
 
-class CountedPool(ThreadPoolExecutor):
-    """A thread pool that knows how many calls it has taken in and not finished."""
+UNSENT_S: Final = 0.05
+"""How long a call may wait for its request before others are let in beside it, s."""
 
-    def __init__(self, threads: int, name: str) -> None:
-        super().__init__(threads, thread_name_prefix=f"cxldevd-{name}")
-        self._count_lock = threading.Lock()
-        self._pending = 0
+
+class _Call:
+    """One call of a pool: where it stands."""
+
+    __slots__ = ("arrived", "parked", "pool", "since")
+
+    def __init__(self, pool: CountedPool) -> None:
+        self.pool = pool
+        self.since = time.monotonic()
+        self.arrived = False
+        """Its request is here: what it waits for from now on, it waits for in our code."""
+        self.parked = False
+        """It waits, and its place is another's."""
+
+
+class CountedPool(ThreadPoolExecutor):
+    """A thread pool that knows how many calls it has taken in and not finished.
+
+    At most `threads` of them work at one time. A call that only waits (for a request that does not come,
+    for a fault that holds its answer back) gives up its place, and one of `spare` more threads takes the
+    next call: so nobody who waits keeps others waiting, until there are more of them than spare threads.
+    A call that is done with waiting goes on at once, beside the others.
+    """
+
+    def __init__(self, threads: int, name: str, spare: int = 0) -> None:
+        super().__init__(threads + spare, thread_name_prefix=f"cxldevd-{name}")
+        self._places = threads
+        self._most = threads + spare
+        self._lock = threading.Lock()
+        self._backed_up = threading.Condition(self._lock)
+        self._pending = self._working = 0
+        self._running: set[_Call] = set()
+        self._backlog: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._ended = False
+        self._overseer: threading.Thread | None = None
 
     @property
     def pending(self) -> int:
@@ -37,19 +69,134 @@ class CountedPool(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """As `ThreadPoolExecutor.submit`, counted."""
-        with self._count_lock:
+        with self._lock:
+            if self._has_room:
+                future = super().submit(partial(self._run, self._admit(), partial(fn, *args, **kwargs)))
+                self._pending += 1
+                return future
+            if self._ended:
+                raise RuntimeError("cannot schedule new calls after shutdown")
             self._pending += 1
-        try:
-            future = super().submit(fn, *args, **kwargs)
-        except RuntimeError:  # shut down
-            self._one_less(None)
-            raise
-        future.add_done_callback(self._one_less)
-        return future
+            waiting: Future[_T] = Future()
+            self._backlog.append((waiting, partial(fn, *args, **kwargs)))
+            self._oversee()
+            return waiting
 
-    def _one_less(self, _: Any) -> None:
-        with self._count_lock:
-            self._pending -= 1
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As `ThreadPoolExecutor.shutdown`."""
+        with self._lock:
+            self._ended = True
+            dropped = list(self._backlog) if cancel_futures else []
+            if cancel_futures:
+                self._backlog.clear()
+            self._backed_up.notify_all()
+        for future, _ in dropped:
+            future.cancel()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    @contextmanager
+    def giving_up(self, call: _Call) -> Iterator[None]:
+        """The call waits while this is entered: its place is another's."""
+        with self._lock:
+            self._park(call)
+        try:
+            yield
+        finally:
+            self.takes_up(call)
+
+    def takes_up(self, call: _Call) -> None:
+        """The call waits no more."""
+        with self._lock:
+            if call.parked:
+                call.parked = False
+                self._working += 1
+
+    # -- inside: all but `_run` need the lock ------------------------------------------------------
+
+    @property
+    def _has_room(self) -> bool:
+        return self._working < self._places and len(self._running) < self._most
+
+    def _admit(self) -> _Call:
+        call = _Call(self)
+        self._running.add(call)
+        self._working += 1
+        return call
+
+    def _park(self, call: _Call) -> None:
+        if not call.parked:
+            call.parked = True
+            self._working -= 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._backlog and self._has_room:
+            super().submit(self._run_late, self._admit(), *self._backlog.popleft())
+
+    def _run(self, call: _Call, fn: Callable[[], _T]) -> _T:
+        _of_thread.call = call
+        try:
+            return fn()
+        finally:
+            _of_thread.call = None
+            with self._lock:
+                self._pending -= 1
+                self._running.discard(call)
+                self._working -= not call.parked
+                self._let_in()
+
+    def _run_late(self, call: _Call, future: Future[Any], fn: Callable[[], Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            fn = _nothing
+        try:
+            answer = self._run(call, fn)
+        except BaseException as error:  # noqa: BLE001 - whoever holds the future is told, as of any other
+            future.set_exception(error)
+        else:
+            if fn is not _nothing:
+                future.set_result(answer)
+
+    def _oversee(self) -> None:
+        """See to it that calls whose requests do not come are parked, while others wait."""
+        if self._overseer is None and self._most > self._places:
+            self._overseer = threading.Thread(target=self._park_unsent, name="cxldevd-overseer", daemon=True)
+            self._overseer.start()
+        if len(self._backlog) == 1:
+            self._backed_up.notify_all()
+
+    def _park_unsent(self) -> None:
+        with self._lock:
+            while not self._ended:
+                if not self._backlog:
+                    self._backed_up.wait()
+                    continue
+                # Not woken by each call that comes or goes: calls that work come and go quickly.
+                self._backed_up.wait(UNSENT_S)
+                before = time.monotonic() - UNSENT_S
+                for call in [one for one in self._running if not one.arrived and one.since <= before]:
+                    self._park(call)
+
+
+def _nothing() -> None:
+    """What a call that was cancelled before it began does."""
+
+
+_of_thread: Final = threading.local()
+
+
+def arrived() -> None:
+    """The request of the call on this thread is here."""
+    call: _Call | None = getattr(_of_thread, "call", None)
+    if call is not None and not call.arrived:
+        call.arrived = True
+        if call.parked:
+            call.pool.takes_up(call)
+
+
+def parked() -> AbstractContextManager[None]:
+    """While this is entered, the call on this thread only waits: another may have its place."""
+    call: _Call | None = getattr(_of_thread, "call", None)
+    return nullcontext() if call is None else call.pool.giving_up(call)
 
 
 class Slots:

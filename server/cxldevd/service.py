@@ -36,6 +36,8 @@ __all__ = ["BindError", "Cxldevd", "serve"]
 _CONTROL_THREADS: Final = 64
 """Of hosts, and of operators. A call that was opened and sends no request holds one until it is given up."""
 _RENEW_THREADS: Final = 32
+_WAITING_DATA_CALLS: Final = 64
+"""Writes, reads and TRIMs that wait (for their request, for a fault) and keep nobody else waiting."""
 _HEALTH_THREADS: Final = 8
 _TURNING_AWAY_THREADS: Final = 2
 _REFLECTION_THREADS: Final = 4
@@ -68,7 +70,7 @@ class Cxldevd:
 
         control = _pool(cleanup, _CONTROL_THREADS, "control")
         operators = _pool(cleanup, _CONTROL_THREADS, "operator")
-        data = _pool(cleanup, settings.workers, "data")
+        data = _pool(cleanup, settings.workers, "data", _WAITING_DATA_CALLS)
         flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
         watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
         renewing = _pool(cleanup, _RENEW_THREADS, "renew")
@@ -183,8 +185,8 @@ def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
         yield service
 
 
-def _pool(cleanup: ExitStack, threads: int, name: str) -> CountedPool:
-    pool = CountedPool(threads, name)
+def _pool(cleanup: ExitStack, threads: int, name: str, spare: int = 0) -> CountedPool:
+    pool = CountedPool(threads, name, spare)
     cleanup.callback(pool.shutdown, cancel_futures=True)
     return pool
 

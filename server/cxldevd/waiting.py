@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
+from cxldevd.pools import parked
 from cxldevd.wake import Wake
 
 if TYPE_CHECKING:
@@ -49,5 +50,7 @@ def pause(caller: Caller, clock: Clock, ns: int) -> None:
         return
     wake = Wake(clock)
     ring_when_gone(caller, wake)
-    if wake.wait(0, clock.now_ns() + ns):
+    with parked():
+        gone = wake.wait(0, clock.now_ns() + ns)
+    if gone:
         raise CallerGone

@@ -31,9 +31,18 @@ class Started:
     telemetry: Telemetry
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as a host is told of it."""
+
+    event: Event
+    previous_sequence: int
+    """The event that the host was told of before, or where the stream began."""
+
+
 def watch_region(
     runtime: Runtime, ref: SessionRef, after: int | None, context: grpc.ServicerContext
-) -> Iterator[Started | Missed | Event]:
+) -> Iterator[Started | Missed | Told]:
     """What the session's host is to be told. Ends only by raising, or when the caller is gone.
 
     Raises:
@@ -53,6 +62,7 @@ def watch_region(
         )
     # The session is alive: what ended sessions of this host until here ended earlier ones.
     alive_at = telemetry.event_sequence
+    previous = cursor
     yield Started(cursor, telemetry)
     while context.is_active():
         runtime.refuse_if_draining()
@@ -66,14 +76,15 @@ def watch_region(
                 over = error
             missed, events = power.log.after(cursor)
         if missed is not None:
-            cursor = missed.last_sequence
+            cursor = previous = missed.last_sequence
             yield missed
             if over is not None and cursor > alive_at:
                 raise over  # its end may be among them, and what follows of the host's next session
         for event in events[:_AT_ONCE]:
             cursor = event.sequence
             if event.concerns(host):
-                yield event
+                yield Told(event, previous)
+                previous = cursor
                 if over is not None and cursor > alive_at and isinstance(event.kind, RegionDetached):
                     raise over  # what follows is of the host's next session
         if not events:

@@ -109,7 +109,7 @@ def test_calls_keep_their_timeout(frozen: Frozen) -> None:
             assert frozen.write(pages, noise(0) * pages) is NodeStatus.UNAVAILABLE
             assert time.monotonic() - began < HUNG_S / 3
         with pytest.raises(NodeSilent):
-            frozen.client.renew(frozen.session, timeout_s=TIMEOUT_S)
+            frozen.client.renew(frozen.session, wait_s=TIMEOUT_S)
         began = time.monotonic()
         frozen.client.close()
         assert time.monotonic() - began < HUNG_S / 3

@@ -306,9 +306,9 @@ def test_missed_events_make_the_agent_ask(
         client, asked = agent.machine.link.client, threading.Event()
         ask = client.telemetry
 
-        def noted(session: Session) -> types_pb2.Telemetry:
+        def noted(session: Session, *, wait_s: float) -> types_pb2.Telemetry:
             asked.set()
-            return ask(session)
+            return ask(session, wait_s=wait_s)
 
         monkeypatch.setattr(client, "telemetry", noted)
         agent.inbox.put(EventsMissed(session.session, 7))

@@ -126,7 +126,7 @@ def test_a_reset_device_is_gone(node: Attached) -> None:
     assert node.client.flush(node.session) is NodeStatus.GONE
     assert node.client.gone_reason == "STALE_GENERATION"
     with pytest.raises(NodeRefused, match="STALE_GENERATION") as refused:
-        node.client.renew(node.session, timeout_s=5)
+        node.client.renew(node.session, wait_s=5)
     assert refused.value.session_over
 
 

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
 from agent_helpers import DEADLINE_S
-from cramagent.messages import EventsMissed, PoisonTold, Reading, SessionOver
+from cramagent.messages import EventDropped, EventsMissed, PoisonTold, Reading, SessionOver
 from cramagent.watcher import EventWatcher
 from cramwire.v1 import device_pb2, types_pb2
 
@@ -53,10 +53,10 @@ def missed(first: int, last: int) -> device_pb2.WatchEventsResponse:
     )
 
 
-def event(sequence: int, **kind: object) -> device_pb2.WatchEventsResponse:
-    """One event."""
+def event(sequence: int, previous: int = 0, **kind: object) -> device_pb2.WatchEventsResponse:
+    """One event, and the one before it."""
     made = types_pb2.Event(sequence=sequence, wall_time_ns=5, **kind)  # type: ignore[arg-type]  # one of its kinds
-    return device_pb2.WatchEventsResponse(event=made)
+    return device_pb2.WatchEventsResponse(event=made, previous_sequence=previous)
 
 
 def test_missed_events_are_counted_and_passed() -> None:
@@ -77,3 +77,29 @@ def test_a_reset_is_the_end_of_the_session() -> None:
     """Its telemetry is about a device that knows us no more."""
     streams = ScriptedStreams([event(11, device_reset=types_pb2.DeviceReset())])
     assert heard(streams, 1) == [SessionOver("mine", "STALE_GENERATION")]
+
+
+READING = Reading("mine", types_pb2.Telemetry(), 5)
+
+
+def test_a_gap_is_missed_events() -> None:
+    """Its reading is taken, and a newer one asked for: who knows what the lost one said."""
+    streams = ScriptedStreams([event(11, 10), event(14, 12)])
+    assert heard(streams, 3) == [READING, READING, EventsMissed("mine", 1)]
+    assert streams.after == [10, 14]
+
+
+def test_a_repeated_event_is_dropped() -> None:
+    """Also if it tells of poison; a stream begins again behind the newest."""
+    poison = event(11, 10, poison_found=types_pb2.PoisonFound(dpas=[4096]))
+    streams = ScriptedStreams([poison, poison])
+    assert heard(streams, 3) == [PoisonTold("mine", (4096,)), READING, EventDropped("mine", late=False)]
+
+
+def test_of_a_late_event_only_the_poison_counts() -> None:
+    """What it says of the device is no longer so."""
+    late = event(11, 10, poison_found=types_pb2.PoisonFound(dpas=[4096]))
+    streams = ScriptedStreams([event(12, 11), late])
+    told = [READING, EventsMissed("mine", 1), PoisonTold("mine", (4096,)), EventDropped("mine", late=True)]
+    assert heard(streams, 4) == told
+    assert streams.after == [10, 12]

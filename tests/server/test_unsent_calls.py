@@ -82,13 +82,16 @@ def test_control_calls_beyond_the_bound_are_told_busy(side: str) -> None:
             assert "4 calls are queued" in refusal.message
 
 
-def test_unsent_data_calls_leave_control_and_other_kinds_alone(bench: Bench) -> None:
-    """They hold the workers until they are given up, and nothing else."""
-    host = bench.attach()
-    with unsent(bench.host_channel, "MemoryService/Read", 8):
-        assert bench.memory.Flush(memory_pb2.FlushRequest(**host.ref), timeout=DEADLINE_S).device_ns >= 0
-        assert host.telemetry().region.host == "host-a"
-    assert host.write(0, prose(1)).accepted_pages == 1
+def test_unsent_data_calls_stop_nobody() -> None:
+    """Not even other data calls, where there is one worker: who waits for a request has no place."""
+    with bench_of(settings={"workers": 1}) as bench:
+        host = bench.attach()
+        with unsent(bench.host_channel, "MemoryService/Read", 8):
+            assert bench.memory.Flush(memory_pb2.FlushRequest(**host.ref), timeout=DEADLINE_S).device_ns >= 0
+            assert host.telemetry().region.host == "host-a"
+            assert host.write(0, prose(4)).accepted_pages == 4
+            assert host.read(0, 4) == prose(4)
+        assert host.write(0, prose(1)).accepted_pages == 1
 
 
 def test_a_dead_peer_is_looked_for() -> None:

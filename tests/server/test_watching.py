@@ -286,7 +286,7 @@ def test_the_end_of_an_earlier_session_is_told_as_history(bench: Bench, host: Ho
     second = bench.attach(take_over=True)
     stream = stepwise(second, after=0)
     second.detach()
-    told = [type(item.kind) for item in islice(stream, 4)]
+    told = [type(item.event.kind) for item in islice(stream, 4)]
     assert told == [RegionAttached, RegionDetached, RegionAttached, RegionDetached]
     with pytest.raises(SessionEnded):
         next(stream)

@@ -433,6 +433,12 @@ class WatchEventsResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SEQUENCE_FIELD_NUMBER: _builtins.int
+    previous_sequence: _builtins.int
+    """With an event: the one before it that this host is told, or where the stream began. Sequence
+    numbers are those of the whole device, so a gap between them says nothing; an event whose
+    previous one was never seen says that something was lost on the way.
+    """
     @_builtins.property
     def started(self) -> Global___WatchStarted:
         """First on every stream: where the stream begins."""
@@ -449,10 +455,11 @@ class WatchEventsResponse(_message.Message):
         started: Global___WatchStarted | None = ...,
         event: _types_pb2.Event | None = ...,
         missed: Global___EventsMissed | None = ...,
+        previous_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "item", b"item", "missed", b"missed", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "item", b"item", "missed", b"missed", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "item", b"item", "missed", b"missed", "previous_sequence", b"previous_sequence", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["started", "event", "missed"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
