@@ -187,16 +187,7 @@ class DeviceCollector(Collector):
         """One scrape."""
         with self._runtime.device() as (device, now_ns):
             status = device.status(now_ns)
-        generation = InfoMetricFamily("cxldev_generation", "Id of this power-on of the device.")
-        generation.add_metric([], {"generation": status.telemetry.generation})
-        yield generation
-        for name, meaning, gauge in _GAUGES:
-            yield GaugeMetricFamily(f"cxldev_{name}", meaning, value=gauge(status))
-        for name, meaning, counter in _COUNTERS:
-            yield CounterMetricFamily(f"cxldev_{name}", meaning, value=counter(status.counters))
-        yield from _media(status)
-        yield from _operations(status.counters)
-        yield from _regions(status)
+        yield from status_families(status)
         yield from self._service()
 
     def _service(self) -> Iterator[Metric]:
@@ -226,6 +217,20 @@ class DeviceCollector(Collector):
         for listener, slots in self._watchers.items():
             watchers.add_metric([listener], slots.taken)
         yield watchers
+
+
+def status_families(status: Status) -> Iterator[Metric]:
+    """All that the device itself counts, of one consistent reading; the service around it is apart."""
+    generation = InfoMetricFamily("cxldev_generation", "Id of this power-on of the device.")
+    generation.add_metric([], {"generation": status.telemetry.generation})
+    yield generation
+    for name, meaning, gauge in _GAUGES:
+        yield GaugeMetricFamily(f"cxldev_{name}", meaning, value=gauge(status))
+    for name, meaning, counter in _COUNTERS:
+        yield CounterMetricFamily(f"cxldev_{name}", meaning, value=counter(status.counters))
+    yield from _media(status)
+    yield from _operations(status.counters)
+    yield from _regions(status)
 
 
 def _media(status: Status) -> Iterator[Metric]:

@@ -19,28 +19,41 @@ _PREFIXES: Final = ("cram_", "cxldev_")
 _NOT_MEASURED: Final = "_created"
 """What Prometheus' format adds to counters."""
 
-EVENTS: Final[Mapping[str, str]] = {
-    "watermark_crossed": "the device crossed a watermark, in either direction (`from`, `to`: level names)",
-    "no_more_writes_entered": "the device turned a write away for want of media",
-    "no_more_writes_left": "enough media is free again",
-    "poison_found": "a read found poison (`host`)",
-    "region_attached": "a host attached (`host`)",
-    "region_detached": "a host's region went (`host`, `cause`: requested, lease_expired, taken_over)",
-    "region_resized": "a region changed its size (`host`)",
-    "fault_armed": "a fault was armed (`kind`)",
-    "fault_cleared": "a fault was cleared, or ran out (`kind`)",
-    "device_reset": "power was lost and came back",
-    "node_closed": "a host's node closed: no more demotions",
-    "node_opened": "it takes demotions again",
-    "node_offline": "a host's device does not answer, or its session is over",
-    "node_online": "it answers again, or the host attached again",
-    "host_started": "a host was started",
-    "host_stopped": "a host ended in order",
-    "host_killed": "a host was killed",
-    "host_ended": "a host ended by itself (`reason`)",
+
+@dataclass(frozen=True, slots=True)
+class EventWord:
+    """One kind of event."""
+
+    means: str
+    facts: tuple[str, ...] = ()
+    """What is told with it, each as text."""
+    of_device: bool = False
+    """Whose: the device's (`who` is `device`), or a host's."""
+
+
+EVENTS: Final[Mapping[str, EventWord]] = {
+    "watermark_crossed": EventWord(
+        "The level of remaining media changed, in either direction.", ("from", "to"), of_device=True
+    ),
+    "no_more_writes_entered": EventWord("A write was turned away for want of media.", of_device=True),
+    "no_more_writes_left": EventWord("Enough media is free again.", of_device=True),
+    "poison_found": EventWord("A read found poison.", ("host",), of_device=True),
+    "region_attached": EventWord("A host attached.", ("host",), of_device=True),
+    "region_detached": EventWord("A host's region went away.", ("host", "cause"), of_device=True),
+    "region_resized": EventWord("A region changed its size.", ("host",), of_device=True),
+    "fault_armed": EventWord("A fault was armed.", ("kind",), of_device=True),
+    "fault_cleared": EventWord("A fault was cleared, or ran out.", ("kind",), of_device=True),
+    "device_reset": EventWord("Power was lost and came back.", of_device=True),
+    "node_closed": EventWord("The host's node takes no more demotions."),
+    "node_opened": EventWord("It takes them again."),
+    "node_offline": EventWord("The device does not answer the host, or its session is over."),
+    "node_online": EventWord("It answers again, or the host attached again."),
+    "host_started": EventWord("The host was started."),
+    "host_stopped": EventWord("The host ended in order."),
+    "host_killed": EventWord("The host was killed."),
+    "host_ended": EventWord("The host ended by itself.", ("reason",)),
 }
-"""Name -> when it happens. The first ten are the device's (`who` is `device`), the rest a host's."""
-DEVICE_EVENTS: Final = frozenset(list(EVENTS)[:10])
+"""All events that a run may record."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
