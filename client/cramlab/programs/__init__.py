@@ -1,1 +1,5 @@
-"""Real programs whose memory the demo's agents shadow, run as `python -m cramlab.programs.NAME`."""
+"""Real programs whose memory agents shadow, run as `python -m cramlab.programs.NAME`."""
+
+from typing import Final
+
+NAMES: Final = ("sqlite_store", "json_documents", "numeric_arrays")

@@ -78,17 +78,24 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """Which figure of which metric. All series that have these labels are summed."""
+
+    metric: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    of: str = "last"
+    """`last`, `max`, `min`, `mean`, `growth`; of a histogram `mean`, `p50`, `p99.9`..."""
+
+
+@dataclass(frozen=True, slots=True)
 class FigureExpectation:
     """A figure of a metric, for each of the hosts meant, keeps to all its bounds."""
 
     that: str
     line: int
-    metric: str
-    labels: Mapping[str, str]
+    figure: Figure
     hosts: tuple[str, ...]
     """Names; `device` alone for the device's metrics."""
-    of: str
-    """`last`, `max`, `min`, `mean`, `growth`, `p50`..."""
     window: Window
     bounds: tuple[Bound, ...]
     baseline: Window | None = None

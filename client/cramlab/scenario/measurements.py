@@ -86,6 +86,7 @@ class Measurements:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self._samples: dict[Series, list[tuple[int, float]]] = {}
+        self._by_name: dict[tuple[str, str], list[Series]] = {}
 
     def take(self, at_ns: int, who: str, families: Iterable[Metric]) -> None:
         """All samples of one side at one moment, from its `/metrics` or straight from its collector."""
@@ -97,7 +98,10 @@ class Measurements:
     def add(self, at_ns: int, who: str, name: str, labels: Mapping[str, str], value: float) -> None:
         """One sample."""
         series = Series(who, name, tuple(sorted(labels.items())))
-        self._samples.setdefault(series, []).append((at_ns, value))
+        if series not in self._samples:
+            self._samples[series] = []
+            self._by_name.setdefault((who, name), []).append(series)
+        self._samples[series].append((at_ns, value))
 
     def happened(self, at_ns: int, who: str, name: str, **facts: str) -> None:
         """An event. Its facts as `EVENTS` tells."""
@@ -116,8 +120,8 @@ class Measurements:
         """The series of this name that have these labels, and maybe others; sorted."""
         return [
             series
-            for series in self.series()
-            if series.who == who and series.name == name and labels.items() <= dict(series.labels).items()
+            for series in sorted(self._by_name.get((who, name), []))
+            if labels.items() <= dict(series.labels).items()
         ]
 
 

@@ -1,0 +1,167 @@
+"""The device and the hosts of a scenario file, checked as `cxldevd` and `cram-agent` check their options."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import click
+
+from cramagent.cli import run as agent_run
+from cramagent.parts import policy_settings, synthetic
+from cramagent.patterns import PatternError, parse_pattern
+from cramagent.policy.settings import SettingError
+from cramagent.sources import SourceError
+from cramagent.sources.synthetic import SyntheticSource
+from cramlab import programs
+from cramlab.scenario.model import DEVICE, DeviceSpec, HostSpec
+from cxldev.errors import ConfigError
+from cxldevd.settings import TABLE, SettingsError, build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cramagent.parts import Options
+    from cramlab.scenario.table import Table
+
+_NOT_OF_A_DEVICE: Final = frozenset(
+    ("listen", "operator", "metrics", "insecure", "ready-file", "seed", "log-format", "log-level")
+)
+"""Settings that the one who runs the scenario makes."""
+_NOT_OF_A_HOST: Final = frozenset(
+    ("config", "device", "host", "metrics", "json", "ready-file", "quiet", "duration", "swap-dir", "help")
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,55}", re.ASCII)
+_PROGRAM: Final = "program:"
+_MOST_HOSTS: Final = 64
+_OPTIONS: Final = {
+    option.opts[0].removeprefix("--"): option
+    for option in agent_run.params
+    if option.opts[0] not in {"--config", "--host"}
+}
+"""Options of `cram-agent run`, by name."""
+_AGENT: Final = {name: option for name, option in _OPTIONS.items() if name not in _NOT_OF_A_HOST}
+"""Those that a scenario may give."""
+
+
+def read_device(table: Table) -> DeviceSpec:
+    """`[device]`: any setting of `cxldevd` but where it serves and what it logs."""
+    known = [name for name in TABLE if name not in _NOT_OF_A_DEVICE]
+    given: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for name in known:
+        if name in table:
+            values[name] = table.parsed(name, TABLE[name].kind.parse)
+            given[name] = _text(table.raw(name))
+    table.finish(known)
+    try:
+        return DeviceSpec(build(values), given)
+    except (ConfigError, SettingsError) as error:
+        table.fail(str(error).partition(": DeviceConfig(")[0])
+
+
+def read_hosts(root: Table, seed: int) -> Iterator[tuple[HostSpec, int, int | None]]:
+    """`[host.NAME]`, each `count` times: (the host, when it starts, when it stops), ns.
+
+    Args:
+        root: the whole file.
+        seed: the scenario's; hosts that name none draw theirs from it.
+    """
+    total = 0
+    for group, table in root.named_tables("host"):
+        if not _NAME.fullmatch(group) or group == DEVICE:
+            table.fail(
+                f"{group!r} is no name of a host: 1 to 56 characters of a-z, A-Z, 0-9, '.', '-', '_', "
+                f"and not {DEVICE!r}"
+            )
+        count = table.whole("count", 1)
+        total += count
+        if not count or total > _MOST_HOSTS:
+            table.fail(f"a scenario has 1 to {_MOST_HOSTS} hosts, not {total}", "count")
+        start, stop = table.duration("start", 0), table.duration("stop", None)
+        if stop is not None and stop <= start:
+            table.fail("a host stops after it started", "stop")
+        names = [group] if count == 1 else [f"{group}-{number}" for number in range(1, count + 1)]
+        for name in names:
+            yield _host(table, name, group, seed, from_start=not start), start, stop
+
+
+def _host(table: Table, name: str, group: str, seed: int, *, from_start: bool) -> HostSpec:
+    given = _given(table)
+    source, program = _source(table, given)
+    # A host that joins later must not change what the others draw: so by name, not by place.
+    given.setdefault("seed", str(zlib.crc32(f"{seed}/{name}".encode())))
+    context = click.Context(agent_run)
+    told = {**given, "device": "none", "source": source}
+    # Not by way of click's parser: it would look at the environment, too.
+    values = {
+        str(option.name): option.type_cast_value(context, told.get(flag, option.get_default(context)))
+        for flag, option in _OPTIONS.items()
+    }
+    options = cast("Options", values)
+    _check(table, options)
+    return HostSpec(name, group, options, given, program, from_start)
+
+
+def _given(table: Table) -> dict[str, str | bool]:
+    """What the file says, each value as the command line takes it."""
+    given: dict[str, str | bool] = {}
+    context = click.Context(agent_run)
+    for name, option in _AGENT.items():
+        if name not in table:
+            continue
+        value = table.raw(name)
+        if isinstance(option, click.Option) and option.is_flag:
+            if not isinstance(value, bool):
+                table.fail(f"{value!r} is not true or false", name)
+            if value:
+                given[name] = True
+            continue
+        if isinstance(value, (bool, list, dict)):
+            table.fail(f"{value!r} is not one value", name)
+        given[name] = _text(value)
+        try:
+            option.type_cast_value(context, given[name])
+        except click.BadParameter as error:
+            table.fail(error.message, name)
+    table.finish(_AGENT)
+    return given
+
+
+def _source(table: Table, given: dict[str, str | bool]) -> tuple[str, str | None]:
+    """The source as `cram-agent` takes it, and the program behind it."""
+    source = str(given.setdefault("source", "synthetic"))
+    if source == "synthetic":
+        return source, None
+    if source.startswith(_PROGRAM):
+        program = source.removeprefix(_PROGRAM)
+        if program not in programs.NAMES:
+            table.fail(f"there is no program {program!r}; there is {', '.join(programs.NAMES)}", "source")
+        # Its process number is known once it runs.
+        return "pid:0", program
+    kind, _, name = source.partition(":")
+    if kind in {"core", "file"} and name:
+        path = (table.file.parent / name).resolve()
+        if not path.is_file():
+            table.fail(f"there is no file {path}", "source")
+        given["source"] = f"{kind}:{path}"
+        return f"{kind}:{path}", None
+    return table.fail(f"{source!r} is none of synthetic, program:NAME, core:FILE, file:PATH", "source")
+
+
+def _check(table: Table, options: Options) -> None:
+    """What `cram-agent` would find out only once it runs."""
+    try:
+        parse_pattern(options["pattern"], options["seed"])
+        source = SyntheticSource(synthetic(options))
+        if options["source"] == "synthetic":
+            policy_settings(options, source)
+    except (SettingError, PatternError, SourceError) as error:
+        table.fail(str(error))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
