@@ -236,7 +236,15 @@ class RunningAgent:
         self.said: list[str] = []
         self._turned = threading.Condition()
         pace = Pace(**{"interval_ns": NS_PER_S // 20, "rate": 20_000, "patience_ns": NS_PER_S, **wanted})
-        self._runner = Runner(self.machine, self.inbox, pace, say=self.said.append, publish=self._published)
+        self.noted: list[str] = []
+        self._runner = Runner(
+            self.machine,
+            self.inbox,
+            pace,
+            say=self.said.append,
+            publish=self._published,
+            note=lambda _wall_time_ns, event: self.noted.append(event),
+        )
         self._ending: Ending | None = None
         self._error: BaseException | None = None
         self.machine.attached(self.machine.link.attach(take_over=False))

@@ -122,6 +122,11 @@ def cli() -> None:
     default=0.25,
 )
 @option("--metrics", "HOST:PORT of /metrics, or off; port 0: any.", default="127.0.0.1:0")
+@option(
+    "--events",
+    "Write here when the node opens, closes, goes and comes: JSON lines.",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
 @option("--json", "Write the report here.", type=click.Path(dir_okay=False, path_type=Path))
 @option(
     "--ready-file",

@@ -79,6 +79,7 @@ class Options(TypedDict):
     forks: int
     unnoticed: float
     metrics: str
+    events: Path | None
     json: Path | None
     ready_file: Path | None
     quiet: bool
@@ -192,11 +193,15 @@ def metrics_address(text: str) -> tuple[str, int] | None:
 
 
 def check_paths(options: Options) -> None:
-    """Find out now, not after the run, that a report cannot be written.
+    """Find out now, not after the run, that a file cannot be written.
 
     Raises:
         SettingError: its folder is not there.
     """
-    for name, path in (("--json", options["json"]), ("--ready-file", options["ready_file"])):
+    for name, path in (
+        ("--json", options["json"]),
+        ("--ready-file", options["ready_file"]),
+        ("--events", options["events"]),
+    ):
         if path is not None and not os.access(path.absolute().parent, os.W_OK):
             raise SettingError(f"{name}: {path} cannot be written")

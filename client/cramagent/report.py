@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cramagent.metric_families import families
+from cramagent.picture import Picture
 from cramagent.policy.effects import NodeStatus
 from cramagent.policy.settings import PAGE_BYTES
 from cramwire.units import format_bytes, format_duration
@@ -70,7 +72,18 @@ def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict
         "lost": [asdict(run) for run in machine.losses.runs],
         "mismatches": [asdict(mismatch) for mismatch in machine.accesses.mismatches],
         "counters": asdict(counters),
+        "metrics": last_metrics(machine),
     }
+
+
+def last_metrics(machine: Machine) -> dict[str, float]:
+    """What `/metrics` would say now, by series: `cram_pages{state="dram"}`."""
+    last: dict[str, float] = {}
+    for family in families(Picture.take(machine)):
+        for sample in family.samples:
+            labels = ",".join(f'{label}="{value}"' for label, value in sample.labels.items())
+            last[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return last
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

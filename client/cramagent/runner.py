@@ -13,6 +13,7 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Final
 
 from cramagent.accesses import OutOfMemory
+from cramagent.journal import NodeChanges
 from cramagent.link import LinkState
 from cramagent.messages import (
     ControlSilent,
@@ -85,12 +86,15 @@ class Runner:
         *,
         say: Callable[[str], None],
         publish: Callable[[Machine], None],
+        note: Callable[[int, str], None],
     ) -> None:
         self._machine = machine
         self._inbox = inbox
         self._pace = pace
         self._say = say
         self._publish = publish
+        self._note = note
+        self._changes = NodeChanges()
         self._scan: Iterator[Change | None] | None = None
         self._next_scan_ns = 0
         self._next_background_ns = 0
@@ -155,7 +159,14 @@ class Runner:
         machine.performer.drive(machine.host.background(now_ns))
         machine.workload.tell_losses()
         self._take_refused_telemetry()
+        self._note_changes()
         self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
+
+    def _note_changes(self) -> None:
+        machine = self._machine
+        online = machine.link.state is LinkState.UP
+        for event in self._changes.look(node_open=machine.host.node_open, online=online):
+            self._note(time_ns(), event)
 
     def _show(self, now_ns: int) -> None:
         """Publish a picture, and say if the node opened or closed: a snapshot is too dear for every turn."""
@@ -231,6 +242,8 @@ class Runner:
                 self._handle(message, lags)
         except Empty:
             pass
+        # Before the daemons act on it: what they do may take longer than to know it.
+        self._note_changes()
         if lags:
             self._background(monotonic_ns())
             acted = time_ns()

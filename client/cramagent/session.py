@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 import click
 import grpc
 
+from cramagent.journal import Journal
 from cramagent.link import NodeLink
 from cramagent.machine import Machine, Plan
 from cramagent.messages import Stop
@@ -107,7 +108,8 @@ def run_agent(host: str, options: Options) -> int:
                 "generation": link.generation,
             }
             _write(options["ready_file"], lambda path: write_ready(path, facts))
-        runner = Runner(machine, inbox, wanted_pace, say=say, publish=collector.publish)
+        note = stack.enter_context(_journal(options["events"]))
+        runner = Runner(machine, inbox, wanted_pace, say=say, publish=collector.publish, note=note)
         ending = runner.run()
         report = make_report(machine, ending, described(host, options, plan))
         if options["json"] is not None:
@@ -174,6 +176,20 @@ def _metrics(collector: AgentCollector, address: tuple[str, int] | None) -> Iter
 
 
 @contextmanager
+def _journal(path: Path | None) -> Iterator[Callable[[int, str], None]]:
+    """Where the run notes events; nowhere without a path."""
+    if path is None:
+        yield _unnoted
+        return
+    try:
+        journal = Journal(path)
+    except OSError as error:
+        raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+    with closing(journal):
+        yield journal.note
+
+
+@contextmanager
 def _signals(inbox: SimpleQueue[Message]) -> Iterator[None]:
     """The first SIGTERM or SIGINT asks the main loop to stop; the second one ends the run at once."""
     heard = False
@@ -202,6 +218,10 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _unnoted(_wall_time_ns: int, _event: str) -> None:
+    """For runs without --events."""
 
 
 def _silent(_text: str) -> None:

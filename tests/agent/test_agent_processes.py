@@ -55,10 +55,14 @@ def device(tmp_path: Path) -> Iterator[DeviceProcess]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_in_order(device: DeviceProcess, tmp_path: Path, number: signal.Signals) -> None:
     """Everything is verified, the region is given back, the report is written; exit status 0."""
-    with AgentProcess(tmp_path, device.address, "synthetic", args=SYNTHETIC) as agent:
+    events = tmp_path / "events.jsonl"
+    with AgentProcess(
+        tmp_path, device.address, "synthetic", args=(*SYNTHETIC, "--events", str(events))
+    ) as agent:
         until(agent, lambda: metric(agent, "cram_accesses_total") > 4000, "accesses")
         agent.signal(number)
         assert agent.wait(DEADLINE_S) == 0
+    assert events.read_text() == "", "nothing happened to the node"
     report = agent.report()
     assert report["exit_reason"] == number.name.lower()
     assert report["pages_mismatched"] == report["pages_lost"] == report["pages_unread"] == 0

@@ -106,6 +106,8 @@ def test_the_report_says_what_happened(bench: Bench, tmp_path: Path) -> None:
     assert report["generation"] == bench.service.generation
     assert report["accesses"] > 900
     assert report["device_seconds"] > 0
+    assert report["metrics"]["cram_mismatched_pages_total"] == 0
+    assert report["metrics"]['cram_accesses_total{kind="read"}'] > 900
     assert "0 wrong" in summary(report)
 
 
@@ -123,6 +125,7 @@ def test_exhaustion_closes_the_node_and_its_end_opens_it(bench: Bench, tmp_path:
         demoted = agent.machine.host.counters.demotions
         agent.wait_for(lambda machine: machine.host.counters.demotions > demoted + 20, "demotion again")
         ending = agent.finish()
+        assert agent.noted[:2] == ["node_closed", "node_opened"]
         counters = agent.machine.host.counters
         assert counters.node_closes >= 1
         assert counters.pages_lost == 0
@@ -147,6 +150,7 @@ def test_a_reset_device_is_attached_to_again(bench: Bench, tmp_path: Path) -> No
         assert {loss.cause for loss in agent.machine.losses.runs} == {"reset"}
         waiting = agent.machine.workload.lost_waiting
         assert ending.verified.compared + ending.verified.lost + waiting == 300
+        assert agent.noted == ["node_offline", "node_closed", "node_online", "node_opened"]
         assert agent.machine.link.generation == bench.service.generation
         assert exit_code(agent.machine, ending) == 0
 

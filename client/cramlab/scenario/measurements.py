@@ -73,7 +73,7 @@ class Event:
     """Something that happened."""
 
     at_ns: int
-    """Since time zero; before it: negative."""
+    """Since time zero. What happened before is told, too, and is negative."""
     who: str
     name: str
     """One of `EVENTS`."""
@@ -81,7 +81,12 @@ class Event:
 
 
 class Measurements:
-    """Fills up while a run goes on. Samples of one series are added in the order of time."""
+    """Fills up while a run goes on.
+
+    Samples of one series are added in the order of time, the first ones at time zero. The last ones are
+    taken once everybody has ended in order: of a host after it verified all its pages, of the device
+    after all hosts have left.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []

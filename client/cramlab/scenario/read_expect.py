@@ -178,9 +178,7 @@ class ExpectReader:
         text = table.text("host", "*")
         found = self._groups.get(text) or [name for name in self._names if fnmatchcase(name, text)]
         if not found:
-            table.fail(
-                f"there is no host {text!r}{did_you_mean(text, [*self._groups, *self._names])}", "host"
-            )
+            self._no_host(table, text, "host")
         return tuple(found)
 
     def _no_host(self, table: Table, name: str, key: str) -> NoReturn:
@@ -207,6 +205,4 @@ def _bound(table: Table, comparison: Comparison, metric: str, baseline: Window |
         return Bound(comparison, table.parsed(key, parse_duration) / 1e9, text=value)
     if "_bytes" in metric:
         return Bound(comparison, float(table.parsed(key, parse_bytes)), text=value)
-    table.fail(
-        f'{value!r} is neither a number nor a multiple of a baseline ("2x"): {metric} has no unit', key
-    )
+    return table.fail(f'{value!r} is neither a number nor a multiple ("2x"): {metric} has no unit', key)
