@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
@@ -15,7 +16,7 @@ from cramagent.policy.settings import SettingError
 from cramagent.sources import SourceError
 from cramagent.sources.synthetic import SyntheticSource
 from cramlab import programs
-from cramlab.scenario.model import DEVICE, DeviceSpec, HostSpec
+from cramlab.scenario.model import DEVICE, DeviceSpec, HostSpec, StartHost, Step, StopHost
 from cxldev.errors import ConfigError
 from cxldevd.settings import TABLE, SettingsError, build
 
@@ -35,14 +36,22 @@ _NOT_OF_A_HOST: Final = frozenset(
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,55}", re.ASCII)
 _PROGRAM: Final = "program:"
 _MOST_HOSTS: Final = 64
-_OPTIONS: Final = {
-    option.opts[0].removeprefix("--"): option
-    for option in agent_run.params
-    if option.opts[0] not in {"--config", "--host"}
+
+
+def _deaf(option: click.Parameter) -> click.Parameter:
+    """The same option; what the environment says is not in the file."""
+    same = copy(option)
+    same.envvar = None
+    return same
+
+
+_COMMAND: Final = click.Command("run", params=[_deaf(option) for option in agent_run.params])
+_AGENT: Final = {
+    name: option
+    for option in _COMMAND.params
+    if (name := option.opts[0].removeprefix("--")) not in _NOT_OF_A_HOST
 }
-"""Options of `cram-agent run`, by name."""
-_AGENT: Final = {name: option for name, option in _OPTIONS.items() if name not in _NOT_OF_A_HOST}
-"""Those that a scenario may give."""
+"""Options that a scenario may give, by name."""
 
 
 def read_device(table: Table) -> DeviceSpec:
@@ -61,12 +70,13 @@ def read_device(table: Table) -> DeviceSpec:
         table.fail(str(error).partition(": DeviceConfig(")[0])
 
 
-def read_hosts(root: Table, seed: int) -> Iterator[tuple[HostSpec, int, int | None]]:
-    """`[host.NAME]`, each `count` times: (the host, when it starts, when it stops), ns.
+def read_hosts(root: Table, seed: int, duration_ns: int) -> Iterator[tuple[HostSpec, list[Step]]]:
+    """`[host.NAME]`, each `count` times, with the steps that its `start` and `stop` ask for.
 
     Args:
         root: the whole file.
         seed: the scenario's; hosts that name none draw theirs from it.
+        duration_ns: of the scenario.
     """
     total = 0
     for group, table in root.named_tables("host"):
@@ -82,9 +92,15 @@ def read_hosts(root: Table, seed: int) -> Iterator[tuple[HostSpec, int, int | No
         start, stop = table.duration("start", 0), table.duration("stop", None)
         if stop is not None and stop <= start:
             table.fail("a host stops after it started", "stop")
+        for key, at_ns in (("start", start), ("stop", stop)):
+            if at_ns is not None and at_ns > duration_ns:
+                table.fail("is after the scenario's end", key)
         names = [group] if count == 1 else [f"{group}-{number}" for number in range(1, count + 1)]
         for name in names:
-            yield _host(table, name, group, seed, from_start=not start), start, stop
+            steps = [Step(start, StartHost(name), table.line("start"))] if start else []
+            if stop is not None:
+                steps.append(Step(stop, StopHost(name), table.line("stop")))
+            yield _host(table, name, group, seed, from_start=not start), steps
 
 
 def _host(table: Table, name: str, group: str, seed: int, *, from_start: bool) -> HostSpec:
@@ -92,14 +108,14 @@ def _host(table: Table, name: str, group: str, seed: int, *, from_start: bool) -
     source, program = _source(table, given)
     # A host that joins later must not change what the others draw: so by name, not by place.
     given.setdefault("seed", str(zlib.crc32(f"{seed}/{name}".encode())))
-    context = click.Context(agent_run)
-    told = {**given, "device": "none", "source": source}
-    # Not by way of click's parser: it would look at the environment, too.
-    values = {
-        str(option.name): option.type_cast_value(context, told.get(flag, option.get_default(context)))
-        for flag, option in _OPTIONS.items()
-    }
-    options = cast("Options", values)
+    argv = ["--device", "none", "--host", name, "--quiet"]
+    for flag, value in {**given, "source": source}.items():
+        argv += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+    try:
+        params = _COMMAND.make_context("cram-agent run", argv).params
+    except click.UsageError as error:
+        table.fail(error.format_message())
+    options = cast("Options", {key: value for key, value in params.items() if key != "host"})
     _check(table, options)
     return HostSpec(name, group, options, given, program, from_start)
 
@@ -107,7 +123,7 @@ def _host(table: Table, name: str, group: str, seed: int, *, from_start: bool) -
 def _given(table: Table) -> dict[str, str | bool]:
     """What the file says, each value as the command line takes it."""
     given: dict[str, str | bool] = {}
-    context = click.Context(agent_run)
+    context = click.Context(_COMMAND)
     for name, option in _AGENT.items():
         if name not in table:
             continue

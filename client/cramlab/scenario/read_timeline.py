@@ -1,0 +1,87 @@
+"""`[[timeline]]` of a scenario file, and the beginnings and ends of hosts: steps in the order of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cramlab.scenario.model import Clear, Inject, KillHost, StartHost, Step, StopHost
+from cramlab.scenario.read_fault import read_fault
+from cramlab.scenario.table import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cramlab.scenario.model import Action, HostSpec
+    from cramlab.scenario.table import Table
+
+_VERBS: Final = ("inject", "clear", "start", "stop", "kill")
+_ALL: Final = "all"
+_OF_HOSTS: Final[Mapping[str, type[StartHost | StopHost | KillHost]]] = {
+    "start": StartHost,
+    "stop": StopHost,
+    "kill": KillHost,
+}
+
+
+class TimelineReader:
+    """Reads the steps of one scenario, one after the other."""
+
+    def __init__(self, hosts: Sequence[HostSpec], seed: int, duration_ns: int) -> None:
+        self._groups: dict[str, list[str]] = {}
+        for host in hosts:
+            self._groups.setdefault(host.group, []).append(host.name)
+            self._groups.setdefault(host.name, [host.name])
+        self._seed = seed
+        self._duration_ns = duration_ns
+        self._labels: dict[str, int] = {}
+        """Of faults: when each is armed."""
+
+    def read(self, table: Table) -> Iterator[Step]:
+        """The steps of one entry: several if it names a group of hosts.
+
+        Raises:
+            ScenarioError: it does not say what to do, or to whom.
+        """
+        at_ns = table.duration("at")
+        if at_ns > self._duration_ns:
+            table.fail("is after the scenario's end", "at")
+        verbs = [verb for verb in _VERBS if verb in table]
+        if len(verbs) != 1:
+            table.fail(f"an entry of the timeline does one thing: {', '.join(_VERBS)}")
+        for action in self._actions(table, verbs[0], at_ns):
+            yield Step(at_ns, action, table.line())
+        table.finish(_VERBS)
+
+    def _actions(self, table: Table, verb: str, at_ns: int) -> Iterator[Action]:
+        name = table.text(verb)
+        if verb == "inject":
+            label = table.text("as", name)
+            self._labels.setdefault(label, at_ns)
+            yield Inject(label, name, read_fault(table, name, self._seed))
+        elif verb == "clear":
+            if name != _ALL and self._labels.get(name, at_ns + 1) > at_ns:
+                known = [_ALL, *(label for label, armed_ns in self._labels.items() if armed_ns <= at_ns)]
+                table.fail(f"no fault {name!r} is armed by then{did_you_mean(name, known)}", verb)
+            yield Clear(None if name == _ALL else name)
+        else:
+            if name not in self._groups:
+                table.fail(f"there is no host {name!r}{did_you_mean(name, self._groups)}", verb)
+            action = _OF_HOSTS[verb]
+            for host in self._groups[name]:
+                yield action(host)
+
+
+def check_order(steps: Sequence[Step], hosts: Sequence[HostSpec]) -> tuple[Step, str] | None:
+    """The first step that starts what runs, or ends what does not run, and why; None if all is well."""
+    running = {host.name: host.from_start for host in hosts}
+    for step in steps:
+        match step.action:
+            case StartHost(host) if running[host]:
+                return step, f"host {host!r} runs already"
+            case StopHost(host) | KillHost(host) if not running[host]:
+                return step, f"host {host!r} does not run then"
+            case StartHost(host):
+                running[host] = True
+            case StopHost(host) | KillHost(host):
+                running[host] = False
+    return None
