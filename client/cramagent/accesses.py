@@ -8,9 +8,9 @@ there as one command.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic_ns, perf_counter
 from typing import TYPE_CHECKING, Final
 
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.policy.host import AccessKind
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.tally import fault_outcome
@@ -19,6 +19,7 @@ from cramagent.truth import digest_pages
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cramagent.clock import Clock
     from cramagent.dram import Dram
     from cramagent.performer import Performer
     from cramagent.policy.host import Access, Host
@@ -48,12 +49,22 @@ class Mismatch:
 class Accesses:
     """Loads and stores of a workload. Pages are (the workload's space, vpn)."""
 
-    def __init__(self, host: Host, performer: Performer, dram: Dram, truth: Truth, tally: Tally) -> None:
+    def __init__(
+        self,
+        host: Host,
+        performer: Performer,
+        dram: Dram,
+        truth: Truth,
+        tally: Tally,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._host = host
         self._performer = performer
         self._dram = dram
         self._truth = truth
         self._tally = tally
+        self._now_ns = clock.now_ns
         self.host_space: Final[dict[int, int]] = {}
         """The host's number of each of the workload's spaces."""
         self.mismatches: Final[list[Mismatch]] = []
@@ -87,7 +98,7 @@ class Accesses:
         if on_node:
             frames = self._dram.scratch[: len(on_node)]
             host_pages = [(self.host_space[space], vpn) for space, vpn in on_node]
-            answers = self._performer.drive(self._host.load(host_pages, frames, monotonic_ns()))
+            answers = self._performer.drive(self._host.load(host_pages, frames, self._now_ns()))
             for (space, vpn), frame, access in zip(on_node, frames, answers, strict=True):
                 if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
                     self.compare(space, vpn, self._dram.frame(frame), "read")
@@ -131,7 +142,7 @@ class Accesses:
         if on_node:
             frames = self._dram.scratch[: len(on_node)]
             host_pages = [(host_space, vpns[index]) for index in on_node]
-            answers = self._performer.drive(self._host.store(host_pages, frames, monotonic_ns()))
+            answers = self._performer.drive(self._host.store(host_pages, frames, self._now_ns()))
             for index, access in zip(on_node, answers, strict=True):
                 if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
                     self._truth.remember(space, vpns[index], digests[index])
@@ -156,7 +167,7 @@ class Accesses:
 
     def _resolve(self, host_space: int, vpn: int, *, write: bool) -> Access:
         """Where the access may go, after as many faults as that takes."""
-        access = self._host.access(host_space, vpn, write=write, now_ns=monotonic_ns())
+        access = self._host.access(host_space, vpn, write=write, now_ns=self._now_ns())
         if access is None:
             access = self._fault(host_space, vpn, write=write)
         turns = 0
@@ -170,14 +181,14 @@ class Accesses:
                     "raise --dram, --node, --zswap or --swap"
                 )
             turns += 1
-            self._performer.drive(self._host.background(monotonic_ns()))
+            self._performer.drive(self._host.background(self._now_ns()))
             access = self._fault(host_space, vpn, write=write)
         return access
 
     def _fault(self, host_space: int, vpn: int, *, write: bool) -> Access:
         before = self._host.state(host_space, vpn)
-        began = perf_counter()
-        access = self._performer.drive(self._host.fault(host_space, vpn, write=write, now_ns=monotonic_ns()))
-        self._tally.fault_seconds.observe(perf_counter() - began)
+        began_ns = self._now_ns()
+        access = self._performer.drive(self._host.fault(host_space, vpn, write=write, now_ns=began_ns))
+        self._tally.fault_seconds.observe((self._now_ns() - began_ns) / 1e9)
         self._tally.faults["write" if write else "read", fault_outcome(before, access.kind)] += 1
         return access

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.messages import ControlSilent, LinkDown, Reading, SessionOver
 from cramagent.node_client import NodeRefused, NodeSilent
 
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-
+    from cramagent.clock import Clock, Inbox
     from cramagent.messages import Message
     from cramagent.node_client import NodeClient, Session
 
@@ -30,15 +28,17 @@ class LeaseKeeper:
     that is refused is the end: `SessionOver`, and the thread stops.
     """
 
-    def __init__(self, client: NodeClient, session: Session, inbox: SimpleQueue[Message]) -> None:
+    def __init__(
+        self, client: NodeClient, session: Session, inbox: Inbox[Message], clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._client = client
         self._session = session
         self._inbox = inbox
+        self._clock = clock
         self._stopped = False
-        self._asked = Event()
+        self._asked = clock.flag()
         self._interval_s = min(session.lease_ns / 1e9 / 3, _READING_S)
-        self._thread = Thread(target=self._keep, name="lease", daemon=True)
-        self._thread.start()
+        self._task = clock.start("lease", self._keep)
 
     def stop(self) -> None:
         """Renew no more. A call under way may still be answered; nobody hears it."""
@@ -51,33 +51,36 @@ class LeaseKeeper:
 
     def _keep(self) -> None:
         name = self._session.session
-        due = monotonic() + self._interval_s
+        due = self._now_s() + self._interval_s
         while True:
-            asked = self._asked.wait(max(0.0, due - monotonic()))
+            asked = self._asked.wait(max(0.0, due - self._now_s()))
             if self._stopped:
                 return
             self._asked.clear()
             timeout_s = max(self._interval_s, _SILENT_S)
-            ask = self._client.telemetry if asked and monotonic() < due else self._client.renew
+            ask = self._client.telemetry if asked and self._now_s() < due else self._client.renew
             try:
                 telemetry = ask(self._session, wait_s=timeout_s)
             except NodeSilent:
                 self._inbox.put(ControlSilent(name) if self._data_answers(timeout_s) else LinkDown(name))
-                due = monotonic() + min(_SILENT_S, self._interval_s)
+                due = self._now_s() + min(_SILENT_S, self._interval_s)
             except NodeRefused as refused:
                 if refused.session_over:
                     self._inbox.put(SessionOver(name, refused.refusal.reason))
                     return
                 # Any other refusal of a renewal is no answer to it, either.
                 self._inbox.put(LinkDown(name))
-                due = monotonic() + min(_SILENT_S, self._interval_s)
+                due = self._now_s() + min(_SILENT_S, self._interval_s)
             except ValueError:
                 # grpc says so of a call on a closed channel: the run is over.
                 return
             else:
                 self._inbox.put(Reading(name, telemetry))
                 if ask == self._client.renew:
-                    due = monotonic() + self._interval_s
+                    due = self._now_s() + self._interval_s
+
+    def _now_s(self) -> float:
+        return self._clock.now_ns() / 1e9
 
     def _data_answers(self, timeout_s: float) -> bool:
         try:

@@ -7,9 +7,9 @@ calls are answered UNAVAILABLE at once; where the session is over, GONE.
 from __future__ import annotations
 
 from enum import Enum
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.lease import LeaseKeeper
 from cramagent.node_client import NodeRefused, NodeSilent
 from cramagent.policy.answers import NodeReading
@@ -18,8 +18,8 @@ from cramagent.watcher import EventWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from queue import SimpleQueue
 
+    from cramagent.clock import Clock, Inbox
     from cramagent.messages import Message
     from cramagent.node_client import NodeClient, Region, Session
     from cramwire.v1 import types_pb2
@@ -43,7 +43,9 @@ class LinkState(Enum):
 class NodeLink:
     """Attach, hold, lose and attach again. It is what the performer writes to and reads from."""
 
-    def __init__(self, client: NodeClient, region: Region, inbox: SimpleQueue[Message]) -> None:
+    def __init__(
+        self, client: NodeClient, region: Region, inbox: Inbox[Message], clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.client: Final = client
         self.region: Final = region
         self.state = LinkState.OVER
@@ -54,6 +56,7 @@ class NodeLink:
         self.generation = ""
         """Of the last session, also after its end."""
         self._inbox = inbox
+        self._clock = clock
         self._session: Session | None = None
         self._keeper: LeaseKeeper | None = None
         self._watcher: EventWatcher | None = None
@@ -76,9 +79,9 @@ class NodeLink:
             NodeSilent: it does not answer; a region may have been given nevertheless.
         """
         assert self._session is None, self._session
-        began = monotonic()
+        began_ns = self._clock.now_ns()
         self.client.identify(wait_s=wait_s)
-        left_s = None if wait_s is None else max(0.0, began + wait_s - monotonic())
+        left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.now_ns() - began_ns) / NS_PER_S)
         try:
             session, telemetry = self.client.attach(
                 self.region, take_over=take_over or self._take_over, wait_s=left_s
@@ -92,8 +95,8 @@ class NodeLink:
         self._last_region = telemetry.region
         self._newest_sequence = 0
         self.state = LinkState.UP
-        self._keeper = LeaseKeeper(self.client, session, self._inbox)
-        self._watcher = EventWatcher(self.client, session, telemetry.event_sequence, self._inbox)
+        self._keeper = LeaseKeeper(self.client, session, self._inbox, self._clock)
+        self._watcher = EventWatcher(self.client, session, telemetry.event_sequence, self._inbox, self._clock)
         return telemetry
 
     def attach_again(self, now_ns: int) -> types_pb2.Telemetry | None:

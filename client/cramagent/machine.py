@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from cramagent.accesses import Accesses
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
 from cramagent.losses import Losses, session_loss
 from cramagent.node_client import ProtocolBroken
@@ -23,6 +23,7 @@ from cramagent.workload import Workload
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cramagent.clock import Clock
     from cramagent.link import NodeLink
     from cramagent.patterns import Pattern
     from cramagent.policy.settings import PolicySettings
@@ -60,10 +61,11 @@ class Machine:
     source: Source
     workload: Workload
     verifier: Verifier
+    clock: Clock
     _logical_bytes: int = 0
 
     @classmethod
-    def build(cls, plan: Plan, source: Source, link: NodeLink) -> Machine:
+    def build(cls, plan: Plan, source: Source, link: NodeLink, clock: Clock = SYSTEM_CLOCK) -> Machine:
         """All parts, wired; no byte has moved yet.
 
         Raises:
@@ -78,7 +80,7 @@ class Machine:
         performer = Performer(dram, link, tiers)
         truth, tally = Truth(), Tally()
         losses = Losses(lambda: session_loss(link.over_reason))
-        accesses = Accesses(host, performer, dram, truth, tally)
+        accesses = Accesses(host, performer, dram, truth, tally, clock=clock)
         workload = Workload(
             source=source,
             host=host,
@@ -101,7 +103,19 @@ class Machine:
             losses=losses,
         )
         return cls(
-            host, dram, tiers, link, performer, truth, tally, losses, accesses, source, workload, verifier
+            host,
+            dram,
+            tiers,
+            link,
+            performer,
+            truth,
+            tally,
+            losses,
+            accesses,
+            source,
+            workload,
+            verifier,
+            clock,
         )
 
     def attached(self, telemetry: types_pb2.Telemetry) -> None:
@@ -128,7 +142,7 @@ class Machine:
             except ValueError as error:
                 raise ProtocolBroken(f"the device resized the region: {error}") from error
             self._logical_bytes = reading.logical_bytes
-        self.host.reading(reading, monotonic_ns())
+        self.host.reading(reading, self.clock.now_ns())
 
     def close(self) -> None:
         """Give back memory, files and the source."""

@@ -7,19 +7,18 @@ the control calls.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 
+from cramagent.channel import open_channel
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramwire.refusal import Refusal, read_refusal
-from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import (
     device_pb2,
     device_pb2_grpc,
@@ -29,6 +28,7 @@ from cramwire.v1 import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cramagent.clock import Clock
     from cramagent.roads import Road, Transport
 
 T = TypeVar("T")
@@ -81,32 +81,28 @@ class Region:
     lease_ns: int | None = None
 
 
-def device_target(address: str) -> str:
-    """`HOST:PORT` or `unix:PATH` as gRPC wants it.
-
-    Raises:
-        ValueError: neither.
-    """
-    if address.startswith("unix:") and len(address) > len("unix:"):
-        return address
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ValueError(f"{address!r} is not an address: write HOST:PORT or unix:/path/to/socket")
-    return address
-
-
 class NodeClient:
     """A channel to one device. The calls may be made from several threads; the session is given with each."""
 
-    def __init__(self, address: str, timeout_ns: int, transport: Transport = "auto") -> None:
+    def __init__(
+        self,
+        address: str,
+        timeout_ns: int,
+        transport: Transport = "auto",
+        *,
+        channel: grpc.Channel | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """`channel`: an open one to that address, which is closed with this; None: open one."""
         self._address = address
         self._transport = transport
         self._timeout_s = timeout_ns / 1e9
-        self.channel: Final = grpc.insecure_channel(device_target(address), options=CHANNEL_OPTIONS)
+        self.channel: Final = channel or open_channel(address)
+        self._clock = clock
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
         self._grpc = GrpcRoad(self.channel)
         self._lane: LaneRoad | None = None
-        self._closed = Event()
+        self._closed = clock.flag()
         self._pages_per_request = self._ranges_per_trim = 1
         self.device_ns: Final[dict[str, int]] = {"write": 0, "read": 0, "trim": 0, "flush": 0}
         """Device time of the data calls, by operation: what the device says that they would have taken."""
@@ -120,9 +116,7 @@ class NodeClient:
         self._closed.set()
         self._leave_lane()
         # It waits for requests that are cancelled and stuck in a socket whose reader stands still.
-        closing = Thread(target=self.channel.close, name="channel-close", daemon=True)
-        closing.start()
-        closing.join(_CLOSE_S)
+        self._clock.start("channel-close", self.channel.close).join(_CLOSE_S)
 
     @property
     def transport(self) -> str:
@@ -169,7 +163,7 @@ class NodeClient:
                     request.take_over = True
                 raise
 
-        until = time.monotonic() + (self._timeout_s if wait_s is None else wait_s)
+        until = self._now_s() + (self._timeout_s if wait_s is None else wait_s)
         said = self._control(attach, wait_s=wait_s)
         session = Session(said.session, said.generation, said.lease_ns)
         self._take_lane(session, until)
@@ -298,7 +292,7 @@ class NodeClient:
         if self._transport == "grpc":
             return
         try:
-            lane = lane_of(self.channel, self._address, session, _left(until))
+            lane = lane_of(self.channel, self._address, session, self._left(until))
         except grpc.RpcError as error:
             refusal = read_refusal(error)
         except LaneUnavailable as error:
@@ -308,7 +302,7 @@ class NodeClient:
             return
         if self._transport == "lane":
             try:
-                self.detach(session, wait_s=_left(until))
+                self.detach(session, wait_s=self._left(until))
             except NodeSilent as silent:
                 silent.may_have_happened = True
                 raise
@@ -336,25 +330,27 @@ class NodeClient:
 
     def _ask(self, call: Callable[..., T], *, wait_s: float | None = None) -> T | Refusal:
         """Make a call, again and again while nobody answers, until the wait is over."""
-        until = time.monotonic() + (self._timeout_s if wait_s is None else wait_s)
+        until = self._now_s() + (self._timeout_s if wait_s is None else wait_s)
         backoff = _FIRST_BACKOFF_S
         while True:
             try:
-                return call(timeout=_left(until))
+                return call(timeout=self._left(until))
             except grpc.RpcError as error:
                 refusal = read_refusal(error)
             if refusal.reason in GONE_REASONS:
                 self.gone_reason = refusal.reason
-            if refusal.code not in NO_ANSWER or time.monotonic() + backoff >= until:
+            if refusal.code not in NO_ANSWER or self._now_s() + backoff >= until:
                 return refusal
             if self._closed.wait(backoff):
                 return refusal
             backoff = min(2 * backoff, _LAST_BACKOFF_S)
 
+    def _now_s(self) -> float:
+        return self._clock.now_ns() / 1e9
 
-def _left(until: float) -> float:
-    """Seconds until then; never so few that nothing can come of them."""
-    return max(until - time.monotonic(), _FIRST_BACKOFF_S)
+    def _left(self, until: float) -> float:
+        """Seconds until then; never so few that nothing can come of them."""
+        return max(until - self._now_s(), _FIRST_BACKOFF_S)
 
 
 def _unanswered(refusal: Refusal) -> bool:

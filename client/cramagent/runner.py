@@ -8,8 +8,7 @@ of the device is acted on at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from time import monotonic_ns, time_ns
+from queue import Empty
 from typing import TYPE_CHECKING, Final
 
 from cramagent.accesses import OutOfMemory
@@ -31,6 +30,7 @@ from cramagent.verifier import Verified
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cramagent.clock import Inbox
     from cramagent.machine import Machine
     from cramagent.messages import Message
     from cramagent.sources.changes import Change
@@ -81,7 +81,7 @@ class Runner:
     def __init__(
         self,
         machine: Machine,
-        inbox: SimpleQueue[Message],
+        inbox: Inbox[Message],
         pace: Pace,
         *,
         say: Callable[[str], None],
@@ -89,6 +89,7 @@ class Runner:
         note: Callable[[int, str], None],
     ) -> None:
         self._machine = machine
+        self._now_ns = machine.clock.now_ns
         self._inbox = inbox
         self._pace = pace
         self._say = say
@@ -111,7 +112,7 @@ class Runner:
 
     def run(self) -> Ending:
         """The whole run, from the first scan to the detach."""
-        began_ns = monotonic_ns()
+        began_ns = self._now_ns()
         try:
             while not self._reason:
                 self._turn(began_ns)
@@ -126,7 +127,7 @@ class Runner:
         except _BREAKS as broken:
             self._fail(broken)
         self._publish(self._machine)
-        ran_ns = monotonic_ns() - began_ns
+        ran_ns = self._now_ns() - began_ns
         return Ending(self._reason, ran_ns, verified, self._detach(), self._error)
 
     def _fail(self, broken: Exception) -> None:
@@ -140,12 +141,12 @@ class Runner:
     def _turn(self, began_ns: int) -> None:
         machine = self._machine
         self._hear(block_ns=0)
-        now = monotonic_ns()
+        now = self._now_ns()
         self._tend_link(now)
         busy = self._step_scan(now)
         busy |= machine.workload.restore(answering=machine.link.state is LinkState.UP)
         busy |= self._draw(now)
-        now = monotonic_ns()
+        now = self._now_ns()
         if busy or now >= self._next_background_ns:
             self._background(now)
         if now >= self._next_publish_ns:
@@ -160,13 +161,13 @@ class Runner:
         machine.workload.tell_losses()
         self._take_refused_telemetry()
         self._note_changes()
-        self._next_background_ns = monotonic_ns() + _BACKGROUND_NS
+        self._next_background_ns = self._now_ns() + _BACKGROUND_NS
 
     def _note_changes(self) -> None:
         machine = self._machine
         online = machine.link.state is LinkState.UP
         for event in self._changes.look(node_open=machine.host.node_open, online=online):
-            self._note(time_ns(), event)
+            self._note(machine.clock.wall_ns(), event)
 
     def _show(self, now_ns: int) -> None:
         """Publish a picture, and say if the node opened or closed: a snapshot is too dear for every turn."""
@@ -194,7 +195,7 @@ class Runner:
             self._scan = None
             machine.tally.scans += 1
             if not self._drawing_since_ns:
-                self._drawing_since_ns = monotonic_ns()
+                self._drawing_since_ns = self._now_ns()
                 self._say(f"{len(machine.truth)} pages stored; the accesses begin")
             return False
         if change is not None:
@@ -245,8 +246,8 @@ class Runner:
         # Before the daemons act on it: what they do may take longer than to know it.
         self._note_changes()
         if lags:
-            self._background(monotonic_ns())
-            acted = time_ns()
+            self._background(self._now_ns())
+            acted = self._machine.clock.wall_ns()
             for happened in lags:
                 self._machine.tally.event_lag_seconds.observe(max(0, acted - happened) / 1e9)
 
@@ -331,8 +332,8 @@ class Runner:
         """Every page once more; a device that is silent is waited for, a while."""
         machine = self._machine
         self._say(f"{self._reason}: verifying {len(machine.truth)} pages")
-        until = monotonic_ns() + self._pace.patience_ns
-        while machine.link.state is LinkState.DOWN and (left := until - monotonic_ns()) > 0:
+        until = self._now_ns() + self._pace.patience_ns
+        while machine.link.state is LinkState.DOWN and (left := until - self._now_ns()) > 0:
             self._hear(block_ns=min(left, _LONGEST_SLEEP_NS))
         self._tell_host()
         verified = machine.verifier.verify()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import grpc
 
+from cramagent.channel import device_target
 from cramagent.journal import Journal
 from cramagent.link import NodeLink
 from cramagent.machine import Machine, Plan
 from cramagent.messages import Stop
 from cramagent.metrics import AgentCollector, serve_metrics
-from cramagent.node_client import NodeClient, NodeRefused, NodeSilent, device_target
+from cramagent.node_client import NodeClient, NodeRefused, NodeSilent
 from cramagent.parts import (
     Options,
     check_paths,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.event_order import Arrival, EventOrder
 from cramagent.messages import EventDropped, EventsMissed, PoisonTold, Reading, SessionOver
 from cramagent.node_client import GONE_REASONS
 from cramwire.refusal import read_refusal
 
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-
+    from cramagent.clock import Clock, Inbox
     from cramagent.messages import Message
     from cramagent.node_client import NodeClient, Session
     from cramwire.v1 import device_pb2, types_pb2
@@ -30,16 +29,20 @@ class EventWatcher:
     """
 
     def __init__(
-        self, client: NodeClient, session: Session, after_sequence: int, inbox: SimpleQueue[Message]
+        self,
+        client: NodeClient,
+        session: Session,
+        after_sequence: int,
+        inbox: Inbox[Message],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client = client
         self._session = session
         self._order = EventOrder(after_sequence)
         self._inbox = inbox
-        self._stopped = Event()
+        self._stopped = clock.flag()
         self._call: grpc.CallIterator[device_pb2.WatchEventsResponse] | None = None
-        self._thread = Thread(target=self._watch, name="events", daemon=True)
-        self._thread.start()
+        self._task = clock.start("events", self._watch)
 
     def stop(self) -> None:
         """Listen no more."""

@@ -5,7 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Condition(Protocol):
+    """A `threading.Condition`, as far as waiting by a clock needs it. Entered to take its lock."""
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until notified, for so many seconds at most. Whether it was."""
+        ...
+
+    def notify_all(self) -> None:
+        """Wake everybody who waits."""
+        ...
+
 
 _LONGEST_WAIT_S: Final = 3600.0
 """A wait is cut into pieces of this, s: what a condition takes at most differs between platforms."""
@@ -23,7 +45,11 @@ class Clock(Protocol):
         """Time since the epoch."""
 
     @abstractmethod
-    def wait(self, condition: threading.Condition, deadline_ns: int | None) -> None:
+    def condition(self) -> Condition:
+        """A new condition that `wait` can wait on."""
+
+    @abstractmethod
+    def wait(self, condition: Condition, deadline_ns: int | None) -> None:
         """Wait, holding the condition, until it is notified or the deadline has come.
 
         May return early; the caller looks again. `None` is no deadline.
@@ -41,7 +67,11 @@ class SystemClock:
         """CLOCK_REALTIME."""
         return time.time_ns()
 
-    def wait(self, condition: threading.Condition, deadline_ns: int | None) -> None:
+    def condition(self) -> Condition:
+        """Of threads."""
+        return threading.Condition(threading.Lock())
+
+    def wait(self, condition: Condition, deadline_ns: int | None) -> None:
         """Wait in real time."""
         if deadline_ns is None:
             condition.wait()
@@ -57,7 +87,7 @@ class ManualClock:
         self._wall_offset_ns = wall_ns - now_ns
         self._lock = threading.Lock()
         self._new_waiter = threading.Condition(self._lock)
-        self._waiting: list[tuple[threading.Condition, int]] = []
+        self._waiting: list[tuple[Condition, int]] = []
 
     def now_ns(self) -> int:
         """As far as it was moved."""
@@ -67,7 +97,11 @@ class ManualClock:
         """Moves with the monotonic time."""
         return self._now_ns + self._wall_offset_ns
 
-    def wait(self, condition: threading.Condition, deadline_ns: int | None) -> None:
+    def condition(self) -> Condition:
+        """Of threads."""
+        return threading.Condition(threading.Lock())
+
+    def wait(self, condition: Condition, deadline_ns: int | None) -> None:
         """Wait for a notification, or for `advance` to reach the deadline."""
         if deadline_ns is None:
             condition.wait()

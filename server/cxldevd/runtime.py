@@ -70,7 +70,7 @@ class Runtime:
         self._timer_wake = Wake(clock)
         self._due_ns: int | None = None
         self._stopped = False
-        self._timer = threading.Thread(target=self._keep_deadlines, name="cxldevd-timer", daemon=True)
+        self._timer = threading.Thread(target=self.keep_deadlines, name="cxldevd-timer", daemon=True)
 
     def device(self) -> AbstractContextManager[tuple[Device, int]]:
         """The device and the time, for one call, with the lock held. Keep it short: no I/O, no zstd.
@@ -157,7 +157,8 @@ class Runtime:
         self._timer_wake.ring()
         self._timer.join()
 
-    def _keep_deadlines(self) -> None:
+    def keep_deadlines(self) -> None:
+        """Let what is due happen, until the runtime is stopped. `start` has a thread for it."""
         while not self._stopped:
             seen = self._timer_wake.strokes
             try:

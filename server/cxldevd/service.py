@@ -48,7 +48,7 @@ _FLUSHES_OF_ONE: Final = 16
 
 
 class Cxldevd:
-    """A service that serves. Made by `serve`."""
+    """A service that serves. Made by `serve`. Not started, it can be called through its services alone."""
 
     def __init__(self, settings: Settings, clock: Clock, cleanup: ExitStack) -> None:
         device = settings.device
@@ -81,7 +81,7 @@ class Cxldevd:
             return Service(name, guard, pool, turning_away, settings.max_queued_calls)
 
         memory_calls = MemoryCalls(self.runtime, in_flight, self.flushes, metrics, settings.time_dilation)
-        host_services = [
+        self.host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
                 DeviceCalls(self.runtime, self.host_watchers),
@@ -97,8 +97,10 @@ class Cxldevd:
             door = Door(self.runtime, commands, settings.listen, settings.max_lanes)
             lanes.set_function(lambda: door.lanes)
             self.door = door
-            host_services.append(lane_service(service("cramwire.v1.LaneService", control), LaneCalls(door)))
-        operator_services = [
+            self.host_services.append(
+                lane_service(service("cramwire.v1.LaneService", control), LaneCalls(door))
+            )
+        self.operator_services = [
             fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime)),
             oracle_service(
                 service("cramwire.v1.OracleService", operators),
@@ -114,8 +116,8 @@ class Cxldevd:
                 _pool(cleanup, _REFLECTION_THREADS, f"{side}-reflection"),
             )
             for address, services, side in (
-                (settings.listen, host_services, "host"),
-                (settings.operator, operator_services, "operator"),
+                (settings.listen, self.host_services, "host"),
+                (settings.operator, self.operator_services, "operator"),
             )
         ]
         self._event_lines = EventLines(self.runtime)

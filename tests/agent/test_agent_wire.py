@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from agent_helpers import NS_PER_S, PAGE, noise, prose
+from cramagent.channel import device_target
 from cramagent.node_client import (
     NodeClient,
     NodeRefused,
@@ -17,7 +18,6 @@ from cramagent.node_client import (
     ProtocolBroken,
     Region,
     Session,
-    device_target,
 )
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeWritten
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2

@@ -65,8 +65,8 @@ def told(
         then(keeper)
     messages = [inbox.get(timeout=DEADLINE_S) for _ in range(count)]
     keeper.stop()
-    keeper._thread.join(DEADLINE_S)
-    assert not keeper._thread.is_alive()
+    keeper._task.join(DEADLINE_S)
+    assert not keeper._task.is_alive()
     return messages
 
 

@@ -40,8 +40,8 @@ def heard(streams: ScriptedStreams, count: int) -> list[Message]:
     inbox: SimpleQueue[Message] = SimpleQueue()
     watcher = EventWatcher(cast("NodeClient", streams), SESSION, 10, inbox)
     messages = [inbox.get(timeout=DEADLINE_S) for _ in range(count)]
-    watcher._thread.join(DEADLINE_S)
-    assert not watcher._thread.is_alive()
+    watcher._task.join(DEADLINE_S)
+    assert not watcher._task.is_alive()
     assert inbox.empty()
     return messages
 
