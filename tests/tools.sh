@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings what pip cannot: Debian's prometheus (promtool) and the independent gRPC client for Node.
+# Brings what pip cannot: Debian's prometheus (promtool) and the gRPC packages for Node.
 # Never fails: a test that misses its tool is skipped and says so.
 set -u
 cd "$(dirname "$0")/.." || exit 0
@@ -17,14 +17,15 @@ if [ -n "$want" ]; then
         echo "not here:$want (needs apt-get and root): its tests will be skipped"
     fi
 fi
-node_client=tests/e2e/node_client
-if [ -f $node_client/package.json ] && [ ! -d $node_client/node_modules ]; then
-    if command -v npm >/dev/null 2>&1; then
-        echo "installing the Node gRPC client (once)"
-        (cd $node_client && npm ci --silent --no-audit --no-fund) ||
-            echo "could not install the Node gRPC client: its tests will be skipped"
-    else
-        echo "not here: npm: the Node client's tests will be skipped"
+for folder in tests/e2e/node_client deploy/examples/node; do
+    if [ ! -d $folder/node_modules ]; then
+        if command -v npm >/dev/null 2>&1; then
+            echo "installing the Node packages of $folder (once)"
+            (cd $folder && npm ci --silent --no-audit --no-fund) ||
+                echo "could not install them: the tests of $folder will be skipped"
+        else
+            echo "not here: npm: the tests of $folder will be skipped"
+        fi
     fi
-fi
+done
 exit 0

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from cramlab.processes import AgentProcess, DeviceProcess
+from cramlab.scrape import read_families
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,12 +31,6 @@ A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`.
 
 _LABELS_OF_THE_FORMAT: Final = {"le"}
 _NOT_OURS: Final = ("python_", "process_")
-
-
-def scrape(metrics_address: str) -> list[Metric]:
-    """The families that an endpoint exports now."""
-    with urllib.request.urlopen(f"http://{metrics_address}/metrics", timeout=10) as answer:
-        return list(text_string_to_metric_families(answer.read().decode()))
 
 
 def table(title: str, families: Iterable[Metric]) -> str:
@@ -65,8 +57,8 @@ def page() -> str:
                 # The device shows a region's metrics only while a host is attached.
                 return (
                     HEAD
-                    + table("Device", scrape(device.metrics_address))
-                    + table("Agent", scrape(agent.metrics_address))
+                    + table("Device", read_families(device.metrics_address))
+                    + table("Agent", read_families(agent.metrics_address))
                 )
 
 

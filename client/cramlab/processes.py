@@ -217,9 +217,11 @@ class ManagedProcess:
         """Its exit code; None while it runs, and before it was started."""
         return None if self._process is None else self._process.poll()
 
-    def log_text(self) -> str:
-        """All that it printed, each start headed by its command line."""
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+    def log_text(self, start: int = 0) -> str:
+        """All that it printed, each start headed by its command line. `start`: bytes to leave out."""
+        if not self.log_path.exists():
+            return ""
+        return self.log_path.read_bytes()[start:].decode(errors="replace")
 
     def log_tail(self) -> str:
         """The end of its log and where the whole is, as lines for an error message."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cramlab.demo.readings import parse_host, read_device, scrape_host
 from cramlab.processes import ProcessError
+from cramlab.scrape import Samples
 from cramwire.v1 import operator_pb2, types_pb2
 
 METRICS = """
@@ -39,9 +41,14 @@ cram_pages{state="swapped"} 15.0
 """
 
 
+def samples(text: str) -> Samples:
+    """As they come from an agent."""
+    return Samples(text_string_to_metric_families(text))
+
+
 def test_an_agents_metrics_become_a_reading() -> None:
     """Labels choose what counts; what has several reasons is summed."""
-    host = parse_host(METRICS)
+    host = parse_host(samples(METRICS))
     assert (host.demotions, host.read_faults, host.mkwrites, host.promotions) == (300, 200, 100, 55)
     assert (host.writebacks, host.pressure_writebacks) == (40, 30)
     assert (host.no_more_writes, host.pages_lost) == (2, 3)
@@ -52,7 +59,7 @@ def test_an_agents_metrics_become_a_reading() -> None:
 def test_a_metric_that_is_gone_is_told_not_taken_for_0() -> None:
     """A renamed counter must not make a condition silently false, or true."""
     with pytest.raises(KeyError, match="cram_mkwrites_total"):
-        parse_host(METRICS.replace("cram_mkwrites_total", "cram_mkwrite_total"))
+        parse_host(samples(METRICS.replace("cram_mkwrites_total", "cram_mkwrite_total")))
 
 
 def test_an_agent_that_does_not_answer() -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
-from cramlab.processes import ProcessError
+from cramlab.scrape import Samples, scrape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cramwire.v1 import operator_pb2
-
-_SCRAPE_DEADLINE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +97,14 @@ _METRICS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 _IN_NODE: Final = ("entry", "ro", "rw")
 
 
-def parse_host(text: str) -> HostReading:
-    """An agent's metrics, in the Prometheus text format, as a reading.
+def parse_host(samples: Samples) -> HostReading:
+    """An agent's metrics as a reading.
 
     Raises:
         KeyError: a metric that the demo judges by is not there.
     """
-    samples: dict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            samples[sample.name].append((sample.labels, sample.value))
-
-    def total(name: str, labels: Mapping[str, str]) -> int:
-        found = [value for has, value in samples[name] if labels.items() <= has.items()]
-        if not found:
-            raise KeyError(f"the agent has no metric {name}{dict(labels) or ''}")
-        return int(sum(found))
-
-    values = {field: total(name, labels) for field, (name, labels) in _METRICS.items()}
-    values["in_node"] = sum(total("cram_pages", {"state": state}) for state in _IN_NODE)
+    values = {field: int(samples.total(name, labels)) for field, (name, labels) in _METRICS.items()}
+    values["in_node"] = sum(int(samples.total("cram_pages", {"state": state})) for state in _IN_NODE)
     return HostReading(**values)
 
 
@@ -132,14 +114,7 @@ def scrape_host(address: str) -> HostReading:
     Raises:
         ProcessError: it does not answer.
     """
-    # No proxy that the environment may name stands between two processes of one machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://{address}/metrics", timeout=_SCRAPE_DEADLINE_S) as answer:
-            text = answer.read().decode()
-    except (OSError, urllib.error.URLError) as error:
-        raise ProcessError(f"the metrics at {address} cannot be read: {error}") from error
-    return parse_host(text)
+    return parse_host(scrape(address))
 
 
 def read_device(status: operator_pb2.GetStatusResponse) -> DeviceReading:
