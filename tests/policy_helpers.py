@@ -125,7 +125,7 @@ class Rig:
     def _reclaim(self, *pages: tuple[int, int]) -> Decision[int]:
         folios = [self.host._mm.spaces[space].ptes[vpn].folio for space, vpn in pages]
         for folio in folios:
-            folio.in_flight = True
+            folio.in_flight, folio.referenced = True, False
         return self.host._reclaim._shrink_folios(folios)
 
     def fill(self, count: int, *, evict: bool = True) -> list[tuple[int, int]]:

@@ -11,6 +11,8 @@ from cramagent.policy.testing import FakePerformer, Token
 from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, a_reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cramagent.policy.effects import Decision, Effect, Outcome
     from cramagent.policy.host import Access
     from cramagent.policy.settings import PolicySettings
@@ -94,15 +96,18 @@ class Life:
         """One of the living spaces."""
         return self.spaces[number % len(self.spaces)]
 
-    def touch(self, key: Key, *, write: bool) -> Access | None:
-        """Fast path, else fault. A page never used is in the model from here on."""
-        space, vpn = key
-        access = self.host.access(space, vpn, write=write, now_ns=self.now)
-        if access is None:
-            access = self.drive(self.host.fault(space, vpn, write=write, now_ns=self.now))
-        if self.host.state(space, vpn) is not State.NONE:
-            self.model.setdefault(key, Cell())
-        return access
+    def fault_in(self, keys: list[Key], *, write: bool) -> Iterator[tuple[Key, Access]]:
+        """A batch of accesses; each may be used until the next is asked for. A crash ends it."""
+        todo = list(keys)
+        while todo:
+            answers = self.drive(self.host.fault_in(todo, write=write, now_ns=self.now))
+            for space, vpn in todo:
+                if self.host.state(space, vpn) is not State.NONE:
+                    self.model.setdefault((space, vpn), Cell())
+            if answers is None:
+                return
+            yield from zip(todo, answers, strict=False)
+            del todo[: len(answers)]
 
     def forget_dead(self) -> None:
         """A killed space's pages are free; it exits."""
@@ -117,11 +122,8 @@ class Life:
     def store(self, keys: list[Key]) -> None:
         """The runner's way: DRAM at once, the device's pages in one batch behind."""
         queued: list[tuple[Key, Token]] = []
-        for key in keys:
+        for key, access in self.fault_in(keys, write=True):
             self.last_token += 1
-            access = self.touch(key, write=True)
-            if access is None:
-                continue
             if access.kind is AccessKind.DRAM:
                 self.performer.frames[access.where] = self.last_token
                 self.model[key].tokens = {self.last_token}

@@ -1,8 +1,7 @@
 """The CPU's side: batches of loads and stores, resolved through the policy, and every byte checked.
 
-A batch goes page by page through the page tables (`Host.access`, else `Host.fault`). What lies in
-DRAM is read or written at once; what lies on the device waits for the end of the batch and goes
-there as one command.
+A batch is faulted in together (`Host.fault_in`). What lies in DRAM then is read or written at once;
+what lies on the device waits for the end of the batch and goes there as one command.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
-from cramagent.policy.host import AccessKind
+from cramagent.policy.host import ON_NODE, AccessKind
 from cramagent.policy.settings import PAGE_BYTES
-from cramagent.tally import fault_outcome
 from cramagent.truth import digest_pages
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from cramagent.tally import Tally
     from cramagent.truth import Truth
 
+_DRAM: Final = AccessKind.DRAM
 _RECLAIM_TURNS: Final = 8
 """Turns of the daemons that an access waits for a free frame, before it is out of memory."""
 _MISMATCHES_KEPT: Final = 100
@@ -85,25 +84,29 @@ class Accesses:
         """
         assert len(pages) <= self.batch_pages, len(pages)
         self._tally.reads += len(pages)
+        numbers, dram = self.host_space, self._dram
+        host_pages = [(numbers[space], vpn) for space, vpn in pages]
         failed: list[tuple[int, int]] = []
-        on_node: list[tuple[int, int]] = []
-        for space, vpn in pages:
-            access = self._resolve(self.host_space[space], vpn, write=False)
-            if access.kind is AccessKind.DRAM:
-                self.compare(space, vpn, self._dram.frame(access.where), "read")
-            elif access.kind is AccessKind.NODE:
-                on_node.append((space, vpn))
-            elif access.kind is AccessKind.BUS_ERROR:
-                failed.append((space, vpn))
-        if on_node:
-            frames = self._dram.scratch[: len(on_node)]
-            host_pages = [(self.host_space[space], vpn) for space, vpn in on_node]
-            answers = self._performer.drive(self._host.load(host_pages, frames, self._now_ns()))
-            for (space, vpn), frame, access in zip(on_node, frames, answers, strict=True):
-                if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
-                    self.compare(space, vpn, self._dram.frame(frame), "read")
+        on_node: list[int] = []
+        done = 0
+        while done < len(pages):
+            for index, access in enumerate(self._fault_in(host_pages[done:], write=False), done):
+                done += 1
+                if access is ON_NODE:
+                    on_node.append(index)
+                elif access.kind is _DRAM:
+                    self.compare(*pages[index], dram.frame(access.where), "read")
                 elif access.kind is AccessKind.BUS_ERROR:
-                    failed.append((space, vpn))
+                    failed.append(pages[index])
+        if on_node:
+            frames = dram.scratch[: len(on_node)]
+            wanted = [host_pages[index] for index in on_node]
+            answers = self._performer.drive(self._host.load(wanted, frames, self._now_ns()))
+            for index, frame, access in zip(on_node, frames, answers, strict=True):
+                if access is ON_NODE or access.kind is _DRAM:
+                    self.compare(*pages[index], dram.frame(frame), "read")
+                elif access.kind is AccessKind.BUS_ERROR:
+                    failed.append(pages[index])
         return failed
 
     def store(
@@ -124,25 +127,28 @@ class Accesses:
         failed: list[int] = []
         later: list[int] = []
         on_node: list[int] = []
-        for index, vpn in enumerate(vpns):
-            access = self._resolve(host_space, vpn, write=True)
-            page = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
-            if access.kind is AccessKind.DRAM:
-                self._dram.frame(access.where)[:] = page
-                self._truth.remember(space, vpn, digests[index])
-            elif access.kind is AccessKind.NODE:
-                self._dram.frame(self._dram.scratch[len(on_node)])[:] = page
-                on_node.append(index)
-            elif access.kind is AccessKind.BUS_ERROR:
-                failed.append(vpn)
-                if self._host.killed(host_space):
-                    return failed, later
-            else:
-                later.append(vpn)
+        host_pages = [(host_space, vpn) for vpn in vpns]
+        done = 0
+        while done < len(vpns):
+            for index, access in enumerate(self._fault_in(host_pages[done:], write=True), done):
+                done += 1
+                page = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
+                if access.kind is _DRAM:
+                    self._dram.frame(access.where)[:] = page
+                    self._truth.remember(space, vpns[index], digests[index])
+                elif access is ON_NODE:
+                    self._dram.frame(self._dram.scratch[len(on_node)])[:] = page
+                    on_node.append(index)
+                elif access.kind is AccessKind.BUS_ERROR:
+                    failed.append(vpns[index])
+                else:
+                    later.append(vpns[index])
+            if failed and self._host.killed(host_space):
+                return failed, later
         if on_node:
             frames = self._dram.scratch[: len(on_node)]
-            host_pages = [(host_space, vpns[index]) for index in on_node]
-            answers = self._performer.drive(self._host.store(host_pages, frames, self._now_ns()))
+            wanted = [host_pages[index] for index in on_node]
+            answers = self._performer.drive(self._host.store(wanted, frames, self._now_ns()))
             for index, access in zip(on_node, answers, strict=True):
                 if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
                     self._truth.remember(space, vpns[index], digests[index])
@@ -165,30 +171,33 @@ class Accesses:
             state = self._host.state(self.host_space[space], vpn)
             self.mismatches.append(Mismatch(space, vpn, state.name, found_by))
 
-    def _resolve(self, host_space: int, vpn: int, *, write: bool) -> Access:
-        """Where the access may go, after as many faults as that takes."""
-        access = self._host.access(host_space, vpn, write=write, now_ns=self._now_ns())
-        if access is None:
-            access = self._fault(host_space, vpn, write=write)
+    def _fault_in(self, pages: Sequence[tuple[int, int]], *, write: bool) -> list[Access]:
+        """Where the first of these accesses may go; at least one is answered.
+
+        Raises:
+            OutOfMemory: the first one finds no frame, and the daemons free none.
+        """
+        answers = self._faulted(pages, write=write)
         turns = 0
-        while access.kind is AccessKind.OUT_OF_MEMORY:
+        while answers[0].kind is AccessKind.OUT_OF_MEMORY:
             if turns == _RECLAIM_TURNS:
                 if not self._host.snapshot().reachable:
                     # What lies on the device cannot be moved now: that may pass.
-                    return access
+                    return answers
                 raise OutOfMemory(
                     "out of memory: DRAM, the node and the swap behind it are full; "
                     "raise --dram, --node, --zswap or --swap"
                 )
             turns += 1
             self._performer.drive(self._host.background(self._now_ns()))
-            access = self._fault(host_space, vpn, write=write)
-        return access
+            answers = self._faulted(pages, write=write)
+        return answers
 
-    def _fault(self, host_space: int, vpn: int, *, write: bool) -> Access:
-        before = self._host.state(host_space, vpn)
+    def _faulted(self, pages: Sequence[tuple[int, int]], *, write: bool) -> list[Access]:
+        faults = self._host.faults
+        before = faults.total
         began_ns = self._now_ns()
-        access = self._performer.drive(self._host.fault(host_space, vpn, write=write, now_ns=began_ns))
-        self._tally.fault_seconds.observe((self._now_ns() - began_ns) / 1e9)
-        self._tally.faults["write" if write else "read", fault_outcome(before, access.kind)] += 1
-        return access
+        answers = self._performer.drive(self._host.fault_in(pages, write=write, now_ns=began_ns))
+        if met := faults.total - before:
+            self._tally.fault_seconds.observe((self._now_ns() - began_ns) / 1e9, met)
+        return answers

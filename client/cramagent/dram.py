@@ -55,9 +55,10 @@ class Dram:
                 index * PAGE_BYTES : (index + 1) * PAGE_BYTES
             ]
 
-    def zero(self, number: int) -> None:
-        """Fill one frame with zeros."""
-        self.frame(number)[:] = _ZEROS
+    def zero(self, frames: Sequence[int]) -> None:
+        """Fill frames with zeros."""
+        for number in frames:
+            self.frame(number)[:] = _ZEROS
 
     def copy(self, source: int, target: int) -> None:
         """One frame's bytes into another."""

@@ -93,9 +93,13 @@ def _faults(picture: Picture) -> Iterator[Metric]:
         "cram_faults",
         "Page faults by kind (what the access was) and outcome (what the handler did).",
         ("kind", "outcome"),
-        picture.tally.faults.items(),
+        picture.faults.items(),
     )
-    yield _histogram("cram_fault_seconds", "Wall time of the fault handler.", picture.tally.fault_seconds)
+    yield _histogram(
+        "cram_fault_seconds",
+        "Wall time until a fault was answered; the faults of one batch are answered together.",
+        picture.tally.fault_seconds,
+    )
     counters = picture.counters
     yield _counter("cram_mkwrites", counters.sentences()["mkwrites"], counters.mkwrites)
     yield _counters(

@@ -15,7 +15,7 @@ from cramagent.policy.effects import (
     TierGet,
     TierPut,
     TierStored,
-    ZeroFrame,
+    ZeroFrames,
 )
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class Performer:
                 for handle in handles:
                     self._tiers[tier].drop(handle)
                 return _DONE
-            case ZeroFrame(frame):
-                self._dram.zero(frame)
+            case ZeroFrames(frames):
+                self._dram.zero(frames)
                 return _DONE
             case CopyFrame(source, target):
                 self._dram.copy(source, target)

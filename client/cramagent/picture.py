@@ -21,6 +21,8 @@ class Picture:
 
     host: HostSnapshot
     counters: HostCounters
+    faults: dict[tuple[str, str], int]
+    """By (kind, outcome)."""
     tally: Tally
     tiers: dict[str, tuple[int, int]]
     """(used, limit) bytes by tier."""
@@ -35,6 +37,7 @@ class Picture:
         return cls(
             host=machine.host.snapshot(),
             counters=deepcopy(machine.host.counters),
+            faults=machine.host.faults.rows(),
             tally=deepcopy(machine.tally),
             tiers={
                 tier.value: (store.used_bytes, store.limit_bytes) for tier, store in machine.tiers.items()

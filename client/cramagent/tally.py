@@ -6,9 +6,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
-from cramagent.policy.answers import AccessKind
-from cramagent.policy.states import State
-
 SECONDS_BUCKETS: Final = tuple(base * 10.0**power for power in range(-5, 1) for base in (1.0, 2.5, 5.0))
 """Upper bounds from 10 us to 5 s."""
 
@@ -21,10 +18,10 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count one value, so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, how many at most that) as the exposition format wants them."""
@@ -33,31 +30,6 @@ class Histogram:
             total += count
             rows.append(("+Inf" if bound == float("inf") else f"{bound:g}", float(total)))
         return rows
-
-
-def fault_outcome(before: State, kind: AccessKind) -> str:
-    """What a fault came to, as one word of a bounded set."""
-    if kind is AccessKind.DRAM:
-        return _TO_DRAM[before]
-    return "mapped" if kind is AccessKind.NODE else _FAILED[kind]
-
-
-_TO_DRAM: Final = {
-    State.NONE: "first_touch",
-    State.DRAM: "copy_on_write",
-    State.ENTRY: "promoted",
-    State.RO: "promoted",
-    State.RW: "promoted",
-    State.SWAPPED: "swapped_in",
-    # A page is freed before its bytes are stored anew; a fault never brings it back.
-    State.LOST: "bus_error",
-}
-_FAILED: Final = {
-    AccessKind.BUS_ERROR: "bus_error",
-    AccessKind.STALLED: "stalled",
-    AccessKind.OUT_OF_MEMORY: "out_of_memory",
-}
-FAULT_OUTCOMES: Final = tuple(dict.fromkeys((*_TO_DRAM.values(), "mapped", *_FAILED.values())))
 
 
 @dataclass(slots=True)
@@ -96,13 +68,7 @@ class Tally:
     """Renewals that were not answered while the data path was."""
     scans: int = 0
     """Times that the source was read through."""
-    faults: dict[tuple[str, str], int] = field(
-        default_factory=lambda: {
-            (kind, outcome): 0 for kind in ("read", "write") for outcome in FAULT_OUTCOMES
-        }
-    )
-    """By (kind, outcome)."""
     fault_seconds: Histogram = field(default_factory=Histogram)
-    """Wall time of the fault handler."""
+    """Wall time until a fault was answered; the faults of one batch are answered together."""
     event_lag_seconds: Histogram = field(default_factory=Histogram)
     """Wall time from an event at the device until the daemons had acted on it."""

@@ -209,8 +209,17 @@ class Workload:
         for space, vpn in self._accesses.load(reads):
             if space in self.spaces and not self._killed(space):
                 self._lose(space, vpn)
-        for space, vpn in writes:
-            data = self._source.rewrite(space, vpn) if space in self.spaces else None
-            if data is not None:
-                self._store(space, (vpn,), data)
+        self._rewrite(writes)
         return len(reads) + len(writes)
+
+    def _rewrite(self, pages: Sequence[tuple[int, int]]) -> None:
+        """Store to these pages what the source would put there, the pages of a space together."""
+        by_space: dict[int, list[int]] = {}
+        for space, vpn in pages:
+            by_space.setdefault(space, []).append(vpn)
+        for space, vpns in by_space.items():
+            if space not in self.spaces:
+                continue
+            found = [(vpn, data) for vpn in vpns if (data := self._source.rewrite(space, vpn)) is not None]
+            if found:
+                self._store(space, [vpn for vpn, _ in found], b"".join([data for _, data in found]))

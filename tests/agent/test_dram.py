@@ -40,7 +40,7 @@ def test_zero_and_copy(dram: Dram) -> None:
     """One frame is zeroed, one copied; both are whole pages."""
     dram.scatter([1], noise(1))
     dram.copy(1, 2)
-    dram.zero(1)
+    dram.zero([1])
     assert dram.frame(1) == bytes(PAGE)
     assert dram.frame(2) == noise(1)
 

@@ -32,7 +32,7 @@ def test_no_other_allocation_can_land_there(request_: Request, why: str, counter
     node = Node(counters)
     node.attach(4 * PAGE_BYTES)
     with pytest.raises(Ineligible, match=why):
-        node.allocate(request_)
+        node.allocate(request_, 1)
     assert getattr(counters, counter) == 1
     assert node.free == 4
 
@@ -40,9 +40,9 @@ def test_no_other_allocation_can_land_there(request_: Request, why: str, counter
 def test_the_demotion_path_is_served() -> None:
     """Neighbours in order, until none is left."""
     node = a_node(3)
-    assert [node.allocate(DEMOTION) for _ in range(4)] == [0, 4096, 8192, None]
+    assert node.allocate(DEMOTION, 4) == [0, 4096, 8192]
     node.recycle([4096])
-    assert node.allocate(Request(Gfp.PRIVATE, PageKind.ANON)) == 4096
+    assert node.allocate(Request(Gfp.PRIVATE, PageKind.ANON), 1) == [4096]
 
 
 @pytest.mark.parametrize("size", [0, -4096, 1, 4097])

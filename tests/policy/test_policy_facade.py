@@ -117,7 +117,7 @@ def _leave_in_flight(rig: Rig) -> None:
 
 
 def _two_entries(rig: Rig) -> None:
-    rig.host._mm.vswap.add(Folio(Backend.NODE, 0, PageKind.ANON))
+    rig.host._mm.vswap.add([Folio(Backend.NODE, 0, PageKind.ANON)])
 
 
 def _over_budget(rig: Rig) -> None:

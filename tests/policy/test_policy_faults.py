@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cramagent.policy.effects import CopyFrame, NodeWrite, TierDrop, TierGet, ZeroFrame
+from cramagent.policy.effects import CopyFrame, NodeWrite, TierDrop, TierGet, ZeroFrames
 from cramagent.policy.host import Backend
 from cramagent.policy.mm import NoSuchSpace
 from cramagent.policy.settings import Writeback
@@ -18,7 +18,7 @@ def test_first_touch_reads_zeros() -> None:
     assert rig.host.peek(rig.a, 5).backend is Backend.NONE
     assert rig.get(rig.a, 5) == 0
     assert rig.state(rig.a, 5) is State.DRAM
-    assert len(rig.performer.of_kind(ZeroFrame)) == 1
+    assert len(rig.performer.of_kind(ZeroFrames)) == 1
 
 
 @pytest.mark.parametrize("write", [False, True])

@@ -110,8 +110,9 @@ class HostLife(Life, RuleBasedStateMachine):
             return
         keys = [self.pick(number) for number in numbers]
         if batch:
-            for key in keys:
-                self.touch(key, write=False)
+            for key, access in self.fault_in(keys, write=False):
+                if access.kind is AccessKind.DRAM:
+                    assert self.performer.frames[access.where] in self.model[key].tokens, key
         scratch = self.performer.scratch[: len(keys)]
         answers = self.drive(self.host.load(keys, scratch, self.now))
         for key, frame, answer in zip(keys, scratch, answers or [], strict=False):
@@ -178,7 +179,7 @@ class HostLife(Life, RuleBasedStateMachine):
             space, vpn = self.pick(number)
             folio = self.host._mm.spaces[space].ptes[vpn].folio
             if folio.backend is Backend.DRAM:
-                folio.in_flight = True
+                folio.in_flight, folio.referenced = True, False
                 chosen[folio] = None
         self.drive(self.host._reclaim._shrink_folios(list(chosen)))
 

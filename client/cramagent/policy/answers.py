@@ -30,7 +30,10 @@ class AccessKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One answered access. `where` is a frame number (DRAM) or a DPA in bytes (NODE), else 0."""
+    """One answered access. `where` is a frame number (DRAM), else 0.
+
+    There is one object for each answer (`Frames.answer` keeps those of the frames): an access makes none.
+    """
 
     kind: AccessKind
     where: int = 0
@@ -54,6 +57,7 @@ class LostPage:
     cause: LossCause
 
 
+ON_NODE: Final = Access(AccessKind.NODE)
 BUS_ERROR: Final = Access(AccessKind.BUS_ERROR)
 STALLED: Final = Access(AccessKind.STALLED)
 OUT_OF_MEMORY: Final = Access(AccessKind.OUT_OF_MEMORY)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cramagent.policy.answers import Backend
 from cramagent.policy.effects import Tier
+from cramagent.policy.folio import NO_ENTRY
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.policy.states import MEANING, State
 
@@ -59,7 +60,7 @@ def _audit_page_tables(mm: Mm) -> set[Folio]:
         assert not writable or mappers == 1, f"{folio} is writable and shared"
         assert bool(writable) == (folio in mm.writable), f"{folio}: the budget and the PTE differ"
         needs_entry = MEANING[folio.mappers[0].state].entry
-        assert needs_entry == (folio.entry is not None), f"{folio}: an entry too many or too few"
+        assert needs_entry == (folio.slot != NO_ENTRY), f"{folio}: an entry too many or too few"
     for state in State:
         if state is not State.NONE:
             counted = mm.pages_in_state[state]
@@ -72,13 +73,13 @@ def _audit_page_tables(mm: Mm) -> set[Folio]:
 def _audit_entries(mm: Mm, mapped: set[Folio]) -> None:
     """Every entry stands for a folio that knows it; zombies are counted."""
     zombies = 0
-    for entry in mm.vswap:
-        assert entry.folio.entry is entry, f"entry {entry.slot} and {entry.folio} differ"
-        if entry.users:
-            assert entry.folio in mapped, f"entry {entry.slot} is used by {entry.folio}, which nobody maps"
+    for slot, folio in mm.vswap:
+        assert folio.slot == slot, f"entry {slot} and {folio} differ"
+        if folio.mappers:
+            assert folio in mapped, f"entry {slot} is used by {folio}, which nobody maps"
         else:
             zombies += 1
-            assert entry.folio.backend is not Backend.DRAM, f"zombie {entry.slot} is in DRAM"
+            assert folio.backend is not Backend.DRAM, f"zombie {slot} is in DRAM"
     assert zombies == mm.vswap.zombies, f"{zombies} zombies, {mm.vswap.zombies} counted"
 
 
@@ -102,7 +103,7 @@ def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
     for dpa, folio in node.placed.items():
         assert folio.backend is Backend.NODE, f"device page {dpa:#x} holds {folio}"
         assert folio.handle == dpa, f"device page {dpa:#x} holds {folio}"
-        assert folio in mapped or folio.entry is not None, f"{folio} has neither mapper nor entry"
+        assert folio in mapped or folio.slot != NO_ENTRY, f"{folio} has neither mapper nor entry"
     on_node = sum(folio.backend is Backend.NODE for folio in mapped)
     with_mappers = sum(bool(folio.mappers) for folio in node.placed.values())
     assert on_node == with_mappers, (
@@ -119,10 +120,10 @@ def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
 def _audit_tiers(mm: Mm) -> None:
     """Swap used is what entries say, and no handle is held twice."""
     handles: Counter[tuple[Tier, int]] = Counter()
-    for entry in mm.vswap:
-        tier = entry.folio.backend.tier
+    for _, folio in mm.vswap:
+        tier = folio.backend.tier
         if tier is not None:
-            handles[tier, entry.folio.handle] += 1
+            handles[tier, folio.handle] += 1
     assert not handles or max(handles.values()) == 1, "two entries hold one tier handle"
     for tier in Tier:
         used = sum(1 for held, _ in handles if held is tier)

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Final
+
+FAULT_OUTCOMES: Final[tuple[str, ...]] = (
+    "mapped",
+    "promoted",
+    "first_touch",
+    "swapped_in",
+    "copy_on_write",
+    "bus_error",
+    "stalled",
+    "out_of_memory",
+)
+"""What a fault comes to, as one word of a bounded set."""
 
 
 def _counts(sentence: str) -> int:
@@ -98,3 +111,28 @@ class HostCounters:
     def sentences(cls) -> dict[str, str]:
         """The help text of every counter, by its name, in the order above."""
         return {each.name: each.metadata["sentence"] for each in fields(cls)}
+
+
+class FaultCounts:
+    """Page faults by kind (`read`, `write`: what the access was) and outcome. Only ever grow."""
+
+    __slots__ = ("reads", "writes")
+
+    def __init__(self) -> None:
+        self.reads: dict[str, int] = dict.fromkeys(FAULT_OUTCOMES, 0)
+        self.writes: dict[str, int] = dict.fromkeys(FAULT_OUTCOMES, 0)
+
+    def add(self, outcome: str, count: int, *, write: bool) -> None:
+        """So many more faults came to that."""
+        if count:
+            (self.writes if write else self.reads)[outcome] += count
+
+    @property
+    def total(self) -> int:
+        """All faults so far."""
+        return sum(self.reads.values()) + sum(self.writes.values())
+
+    def rows(self) -> dict[tuple[str, str], int]:
+        """By (kind, outcome)."""
+        kinds = {"read": self.reads, "write": self.writes}
+        return {(kind, outcome): count for kind, counts in kinds.items() for outcome, count in counts.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cramagent.policy import rmap
-from cramagent.policy.answers import BUS_ERROR, OUT_OF_MEMORY, STALLED, Access, AccessKind
+from cramagent.policy.answers import BUS_ERROR, ON_NODE, OUT_OF_MEMORY, STALLED, Access, AccessKind
 from cramagent.policy.effects import CopyFrame, NodeLoad, NodeLoaded, NodeStatus, NodeWrite, NodeWritten
 from cramagent.policy.settings import OnBusError
 from cramagent.policy.states import PageEvent, State
@@ -84,8 +84,8 @@ class Cpu:
             for position, _ in on_node:
                 answers[position] = mm.stalled()
             return
-        for position, pte in on_node:
-            answers[position] = pte.folio.access()
+        for position, _ in on_node:
+            answers[position] = ON_NODE
         for place in loaded.poisoned:
             answers[on_node[place][0]] = BUS_ERROR
         mm.counters.bus_errors += len(loaded.poisoned)
@@ -171,7 +171,7 @@ class Cpu:
         accepted = len(batch) if written.status is NodeStatus.OK else written.accepted
         for position, pte in batch[:accepted]:
             mm.move(pte, PageEvent.STORE)
-            answers[position] = pte.folio.access()
+            answers[position] = ON_NODE
         mm.counters.node_stores += accepted
         if accepted == len(batch):
             return []
@@ -216,9 +216,9 @@ class Cpu:
         finally:
             if not kept:
                 mm.frames.release(frame)
-        rmap.promoted(mm, pte.folio, frame)
+        rmap.rescued(mm, pte.folio, frame)
         mm.counters.bus_error_rescues += 1
-        return pte.folio.access()
+        return mm.frames.answers[frame]
 
 
 def _require_pairs(mm: Mm, pages: Sequence[tuple[int, int]], frames: Sequence[int]) -> None:

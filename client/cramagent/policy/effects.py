@@ -132,10 +132,10 @@ class TierDrop:
 
 
 @dataclass(frozen=True, slots=True)
-class ZeroFrame:
-    """Fill a frame with zeros. Answer: `Done`."""
+class ZeroFrames:
+    """Fill frames with zeros. Answer: `Done`."""
 
-    frame: int
+    frames: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class CopyFrame:
     target: int
 
 
-Effect: TypeAlias = NodeWrite | NodeLoad | NodeTrim | TierPut | TierGet | TierDrop | ZeroFrame | CopyFrame
+Effect: TypeAlias = NodeWrite | NodeLoad | NodeTrim | TierPut | TierGet | TierDrop | ZeroFrames | CopyFrame
 
 T = TypeVar("T")
 

@@ -1,187 +1,326 @@
 """The fault handler: every way in which a page comes to be mapped as an access needs it.
 
-A fault that needs a frame may reclaim, and reclaim may find the session gone; so after every nested
-decision the handler looks at the PTE anew. The folio being faulted is marked in flight wherever
-reclaim could choose it (that is: while it is in DRAM).
+A batch of faults is one decision: what is page-table work alone is done in one pass, and what needs
+bytes is gathered, so that the pages that are promoted are one device read, those that are swapped in
+one load from each tier. Frames are reclaimed only before a pass, never in it: no page of a batch can
+push out another. Where frames run out, the batch ends early, and its first pages are answered.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramagent.policy import rmap
-from cramagent.policy.answers import BUS_ERROR, OUT_OF_MEMORY, STALLED, Access
-from cramagent.policy.effects import CopyFrame, NodeLoad, NodeLoaded, NodeStatus, TierDrop, TierGet, ZeroFrame
+from cramagent.policy.answers import BUS_ERROR, ON_NODE, OUT_OF_MEMORY, STALLED, Access
+from cramagent.policy.effects import (
+    CopyFrame,
+    NodeLoad,
+    NodeLoaded,
+    NodeStatus,
+    TierDrop,
+    TierGet,
+    ZeroFrames,
+)
+from cramagent.policy.pending import Pending
 from cramagent.policy.states import PageEvent, State
 
 if TYPE_CHECKING:
-    from cramagent.policy.effects import Decision
-    from cramagent.policy.folio import AddressSpace, Folio, Pte
+    from collections.abc import Collection, Sequence
+
+    from cramagent.policy.effects import Decision, Tier
+    from cramagent.policy.folio import Folio, Pte
     from cramagent.policy.mm import Mm
     from cramagent.policy.reclaim import Reclaim
 
+# An enum's members are looked up by its metaclass at every use: too slow for the pass.
+_DRAM: Final = State.DRAM
+_ENTRY: Final = State.ENTRY
+_RO: Final = State.RO
+_RW: Final = State.RW
+_SWAPPED: Final = State.SWAPPED
+_LOST: Final = State.LOST
+
 
 class FaultHandler:
-    """See `Host.fault`."""
+    """See `Host.fault` and `Host.fault_in`."""
 
     def __init__(self, mm: Mm, reclaim: Reclaim) -> None:
         self._mm = mm
         self._reclaim = reclaim
 
     def handle(self, number: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:
-        """Map a page so that the access can go through, or say why it cannot."""
+        """Map one page so that the access can go through, or say why it cannot."""
+        (answer,) = yield from self.fault_in(((number, vpn),), write=write, now_ns=now_ns)
+        return answer
+
+    def fault_in(
+        self, pages: Sequence[tuple[int, int]], *, write: bool, now_ns: int
+    ) -> Decision[list[Access]]:
+        """Map the first of these pages, as many as there are frames for; at least one is answered."""
         mm = self._mm
         mm.now_ns = now_ns
-        space = mm.spaces[number]
-        pte = space.ptes.get(vpn)
-        if pte is None:
-            if space.killed:
-                mm.counters.killed_accesses += 1
-                return BUS_ERROR
-            return (yield from self._first_touch(space, vpn))
-        pte.folio.referenced = True
-        state = pte.state
-        if state is State.LOST:
-            return self._bus_error()
-        if state is State.SWAPPED:
-            failed = yield from self._swap_in(pte.folio)
-            if failed is not None:
-                return failed
-            state = pte.state
-        if state is State.DRAM:
-            if write and pte.folio.copy_on_write:
-                return (yield from self._copy_on_write(pte))
-            return pte.folio.access()
-        if not mm.node.reachable:
-            return mm.stalled()
+        for number in {number for number, _ in pages}:
+            mm.spaces[number]
+        while True:
+            pending = Pending()
+            answers = self._pass(pages, pending, write=write)
+            if pending:
+                try:
+                    yield from self._fill(pending, answers, write=write)
+                finally:
+                    pending.let_go()
+            if answers or not pages:
+                return answers
+            if not pending and not (yield from self._reclaim_for(pages[0])):
+                mm.faults.add("out_of_memory", 1, write=write)
+                return [OUT_OF_MEMORY]
+
+    # -- one pass over the page tables ---------------------------------------------------------------
+
+    def _pass(self, pages: Sequence[tuple[int, int]], pending: Pending, *, write: bool) -> list[Access]:
+        """Answer what can be answered at once; what needs bytes is `pending`, and answered by `_fill`.
+
+        Ends at the first page that finds no frame left, or whose folio is pending already.
+        """
+        mm = self._mm
+        spaces, frame_answers = mm.spaces, mm.frames.answers
+        free, reachable = mm.frames.free, mm.node.reachable
+        mapped = stalled = failed = 0
+        denials: dict[str, int] = {}
+        answers: list[Access] = []
+        answer = answers.append
+        for number, vpn in pages:
+            pte = spaces[number].ptes.get(vpn)
+            if pte is None:
+                if spaces[number].killed:
+                    mm.counters.killed_accesses += 1
+                    failed += 1
+                    answer(BUS_ERROR)
+                    continue
+                if not free or (number, vpn) in pending.fresh:
+                    break
+                free -= 1
+                pending.fresh[number, vpn] = len(answers)
+                answer(OUT_OF_MEMORY)
+                continue
+            folio, state = pte.folio, pte.state
+            if state is _DRAM:
+                folio.referenced = True
+                if not write or len(folio.mappers) == 1 or folio.shared:
+                    answer(frame_answers[folio.handle])
+                    continue
+                if not free or folio in pending.sources:
+                    break
+                free -= 1
+                pending.copy(len(answers), pte)
+                answer(OUT_OF_MEMORY)
+            elif state is _SWAPPED:
+                if not free or folio.in_flight:
+                    break
+                free -= 1
+                tier = folio.backend.tier
+                assert tier is not None, folio
+                pending.swap_in(tier, len(answers), folio)
+                if write and folio.copy_on_write:
+                    # One step a pass: the next one copies it from DRAM.
+                    break
+                answer(OUT_OF_MEMORY)
+            elif state is _LOST:
+                mm.counters.bus_errors += 1
+                failed += 1
+                answer(BUS_ERROR)
+            elif not reachable:
+                stalled += state is _ENTRY or (write and state is _RO)
+                answer(mm.stalled())
+            elif not write:
+                folio.referenced = True
+                if state is _ENTRY:
+                    # Only the faulting mapper is mapped; the entry stays cached behind the mapping.
+                    mm.move(pte, PageEvent.READ_FAULT)
+                    mapped += 1
+                answer(ON_NODE)
+            elif state is _RW:
+                folio.referenced = True
+                mm.writable.stored(folio, mm.now_ns)
+                answer(ON_NODE)
+            elif folio.in_flight:
+                break
+            elif not (denial := self._denial(folio)):
+                folio.referenced = True
+                rmap.made_writable(mm, pte)
+                mm.counters.mkwrites += 1
+                mapped += 1
+                answer(ON_NODE)
+            elif free:
+                free -= 1
+                folio.referenced = True
+                denials[denial] = denials.get(denial, 0) + 1
+                pending.promote(len(answers), pte)
+                answer(OUT_OF_MEMORY)
+            else:
+                break
         if not write:
-            if state is State.ENTRY:
-                # Only the faulting mapper is mapped; the entry stays cached behind the mapping.
-                mm.move(pte, PageEvent.READ_FAULT)
-                mm.counters.read_faults += 1
-            return pte.folio.access()
-        if state is State.RW:
-            return pte.folio.access()
-        if self._may_mkwrite(pte.folio):
-            rmap.made_writable(mm, pte)
-            mm.counters.mkwrites += 1
-            return pte.folio.access()
-        return (yield from self._promote(pte))
+            mm.counters.read_faults += mapped
+        for counter, count in denials.items():
+            setattr(mm.counters, counter, getattr(mm.counters, counter) + count)
+        for outcome, count in (("mapped", mapped), ("stalled", stalled), ("bus_error", failed)):
+            mm.faults.add(outcome, count, write=write)
+        return answers
 
-    def _bus_error(self) -> Access:
-        self._mm.counters.bus_errors += 1
-        return BUS_ERROR
+    def _denial(self, folio: Folio) -> str:
+        """The write control of the mail: under budget, one mapper, and the node open.
 
-    def _take_frame(self) -> Decision[int | None]:
-        frame = self._mm.frames.take()
-        if frame is None:
+        Empty: the page may be made writable. Else the counter of the rule that has it promoted.
+        """
+        mm = self._mm
+        if len(folio.mappers) != 1:
+            return "mkwrite_denied_mappers"
+        if not mm.node_open:
+            return "mkwrite_denied_closed"
+        return "" if mm.writable.has_room else "mkwrite_denied_budget"
+
+    def _reclaim_for(self, page: tuple[int, int]) -> Decision[bool]:
+        """Direct reclaim, for a page that found no frame; it leaves the page itself alone."""
+        mm = self._mm
+        pte = mm.spaces[page[0]].ptes.get(page[1])
+        folio = None if pte is None else pte.folio
+        held = folio is not None and not folio.in_flight
+        if held and folio is not None:
+            folio.in_flight = True
+        try:
             frame = yield from self._reclaim.frame()
-        return frame
-
-    # -- DRAM --------------------------------------------------------------------------------------
-
-    def _first_touch(self, space: AddressSpace, vpn: int) -> Decision[Access]:
-        mm = self._mm
-        frame = yield from self._take_frame()
-        if frame is None:
-            return OUT_OF_MEMORY
-        mapped = False
-        try:
-            yield ZeroFrame(frame)
-            mapped = True
         finally:
-            if not mapped:
-                mm.frames.release(frame)
-        mm.counters.first_touches += 1
-        return rmap.map_new(mm, space, vpn, frame).access()
-
-    def _copy_on_write(self, pte: Pte) -> Decision[Access]:
-        """The writer gets a frame of its own; reclaim leaves the one being copied alone."""
-        mm = self._mm
-        folio = pte.folio
-        folio.in_flight = True
-        try:
-            frame = yield from self._take_frame()
-        finally:
-            folio.in_flight = False
+            if held and folio is not None:
+                folio.in_flight = False
         if frame is None:
-            return OUT_OF_MEMORY
-        copied = False
-        try:
-            yield CopyFrame(folio.handle, frame)
-            copied = True
-        finally:
-            if not copied:
-                mm.frames.release(frame)
-        mm.counters.cow_copies += 1
-        return rmap.copied(mm, pte, frame, PageEvent.COPY_ON_WRITE).access()
+            return False
+        mm.frames.release(frame)
+        return True
 
-    def _swap_in(self, folio: Folio) -> Decision[Access | None]:
-        """Normal swap-in, for all mappers. Answers what went wrong, if something did."""
+    # -- what needs bytes ----------------------------------------------------------------------------
+
+    def _fill(self, pending: Pending, answers: list[Access], *, write: bool) -> Decision[None]:
+        """One effect for all pages of a kind. Answers nothing for a page that ended the pass."""
+        mm, faults = self._mm, self._mm.faults
+        if pending.fresh:
+            yield from self._first_touch(pending.fresh, answers)
+            faults.add("first_touch", len(pending.fresh), write=write)
+        if pending.copies:
+            yield from self._copy_on_write(pending.copies, answers)
+            faults.add("copy_on_write", len(pending.copies), write=write)
+        for tier, swap_ins in pending.swap_ins.items():
+            yield from self._swap_in(tier, [folio for _, folio in swap_ins])
+            for position, folio in swap_ins:
+                if position < len(answers):
+                    answers[position] = mm.frames.answers[folio.handle]
+                    faults.add("swapped_in", 1, write=write)
+        if pending.promotions:
+            yield from self._promote(pending.promotions, answers)
+
+    def _first_touch(self, fresh: dict[tuple[int, int], int], answers: list[Access]) -> Decision[None]:
         mm = self._mm
-        tier, handle = folio.backend.tier, folio.handle
-        assert tier is not None, folio
-        frame = yield from self._take_frame()
-        if frame is None:
-            return OUT_OF_MEMORY
+        frames = mm.frames.take_many(len(fresh))
+        zeroed = False
+        try:
+            yield ZeroFrames(tuple(frames))
+            zeroed = True
+        finally:
+            if not zeroed:
+                mm.frames.release_many(frames)
+        mm.counters.first_touches += len(frames)
+        for ((number, vpn), position), frame in zip(fresh.items(), frames, strict=True):
+            rmap.map_new(mm, mm.spaces[number], vpn, frame)
+            answers[position] = mm.frames.answers[frame]
+
+    def _copy_on_write(self, copies: list[tuple[int, Pte]], answers: list[Access]) -> Decision[None]:
+        """Each writer gets a frame of its own."""
+        mm = self._mm
+        for position, pte in copies:
+            (frame,) = mm.frames.take_many(1)
+            copied = False
+            try:
+                yield CopyFrame(pte.folio.handle, frame)
+                copied = True
+            finally:
+                if not copied:
+                    mm.frames.release(frame)
+            rmap.copied(mm, pte, frame, PageEvent.COPY_ON_WRITE)
+            mm.counters.cow_copies += 1
+            answers[position] = mm.frames.answers[frame]
+
+    def _swap_in(self, tier: Tier, folios: list[Folio]) -> Decision[None]:
+        """Normal swap-in, for all mappers."""
+        mm = self._mm
+        handles = tuple(folio.handle for folio in folios)
+        frames = mm.frames.take_many(len(folios))
         loaded = False
         try:
-            yield TierGet(tier, (handle,), (frame,))
+            yield TierGet(tier, handles, tuple(frames))
             loaded = True
         finally:
             if not loaded:
-                mm.frames.release(frame)
-        rmap.swapped_in(mm, folio, frame)
-        mm.counters.swap_ins += 1
-        yield TierDrop(tier, (handle,))
-        return None
+                mm.frames.release_many(frames)
+        for folio in folios:
+            folio.referenced = True
+        rmap.swapped_in(mm, folios, tier, frames)
+        mm.counters.swap_ins += len(folios)
+        yield TierDrop(tier, handles)
 
-    # -- the node ----------------------------------------------------------------------------------
-
-    def _may_mkwrite(self, folio: Folio) -> bool:
-        """The write control of the mail: under budget, one mapper, and the node open. Counts the denials."""
-        mm, counters = self._mm, self._mm.counters
-        if len(folio.mappers) != 1:
-            counters.mkwrite_denied_mappers += 1
-            return False
-        if not mm.node_open:
-            counters.mkwrite_denied_closed += 1
-            return False
-        if not mm.writable.has_room:
-            counters.mkwrite_denied_budget += 1
-            return False
-        return True
-
-    def _promote(self, pte: Pte) -> Decision[Access]:
-        """Copy the device page to DRAM: for the writer alone if it is shared copy-on-write, else for all."""
+    def _promote(self, promotions: list[tuple[int, Pte]], answers: list[Access]) -> Decision[None]:
+        """Copy device pages to DRAM: for the writer alone if one is shared copy-on-write, else for all."""
         mm = self._mm
-        folio = pte.folio
-        frame = yield from self._take_frame()
-        if frame is None:
-            return OUT_OF_MEMORY
-        kept = False
+        frames = mm.frames.take_many(len(promotions))
+        answered = False
         try:
-            if pte.state is State.LOST:
-                # Reclaim, nested here, found the session gone.
-                return self._bus_error()
-            dpa = folio.handle
-            loaded: NodeLoaded = yield NodeLoad((dpa,), (frame,))
-            if loaded.status is NodeStatus.GONE:
-                mm.node_lost()
-                return self._bus_error()
-            if loaded.poisoned or loaded.status is NodeStatus.POISONED:
-                mm.poison_met((dpa,))
-                return self._bus_error()
-            if loaded.status is not NodeStatus.OK:
-                mm.counters.stalls += 1
-                return STALLED
-            kept = True
+            loaded: NodeLoaded = yield NodeLoad(
+                tuple([pte.folio.handle for _, pte in promotions]), tuple(frames)
+            )
+            answered = True
         finally:
-            if not kept:
-                mm.frames.release(frame)
-        if folio.copy_on_write:
-            mm.counters.promotions_copied += 1
-            return rmap.copied(mm, pte, frame, PageEvent.PROMOTE).access()
-        mm.counters.promotions += 1
-        rmap.promoted(mm, folio, frame)
-        return folio.access()
+            if not answered:
+                mm.frames.release_many(frames)
+        if loaded.status is not NodeStatus.OK:
+            promotions, frames = self._leave(promotions, frames, loaded, answers)
+        moved: list[Folio] = []
+        moved_to: list[int] = []
+        frame_answers = mm.frames.answers
+        for (position, pte), frame in zip(promotions, frames, strict=True):
+            folio = pte.folio
+            if len(folio.mappers) == 1 or folio.shared:
+                moved.append(folio)
+                moved_to.append(frame)
+            else:
+                rmap.copied(mm, pte, frame, PageEvent.PROMOTE)
+                mm.counters.promotions_copied += 1
+            answers[position] = frame_answers[frame]
+        rmap.promoted(mm, moved, moved_to)
+        mm.counters.promotions += len(moved)
+        mm.faults.add("promoted", len(promotions), write=True)
+
+    def _leave(
+        self,
+        promotions: list[tuple[int, Pte]],
+        frames: list[int],
+        loaded: NodeLoaded,
+        answers: list[Access],
+    ) -> tuple[list[tuple[int, Pte]], list[int]]:
+        """Not all could be read: answer those that could not, and give back what the others go on with."""
+        mm = self._mm
+        bad: Collection[int] = range(len(promotions))
+        answer, outcome = BUS_ERROR, "bus_error"
+        if loaded.status is NodeStatus.GONE:
+            mm.node_lost()
+        elif loaded.status is NodeStatus.POISONED:
+            bad = loaded.poisoned
+            mm.poison_met([promotions[place][1].folio.handle for place in sorted(bad)])
+        else:
+            answer, outcome = STALLED, "stalled"
+            mm.counters.stalls += len(promotions)
+        for place in bad:
+            answers[promotions[place][0]] = answer
+        if answer is BUS_ERROR:
+            mm.counters.bus_errors += len(bad)
+        mm.faults.add(outcome, len(bad), write=True)
+        mm.frames.release_many([frames[place] for place in bad])
+        good = [place for place in range(len(promotions)) if place not in bad]
+        return [promotions[place] for place in good], [frames[place] for place in good]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from cramagent.policy.answers import Access, AccessKind, Backend, Place
+from cramagent.policy.answers import Backend, Place
 
 if TYPE_CHECKING:
     from cramagent.policy.states import State
-    from cramagent.policy.vswap import VswapEntry
+
+NO_ENTRY: Final = -1
+"""In place of a slot number: the folio has no vswap entry."""
 
 
 class PageKind(Enum):
@@ -35,23 +37,25 @@ class Folio:
     """
 
     __slots__ = (
-        "answer",
         "backend",
-        "entry",
         "handle",
         "in_flight",
         "kind",
         "mappers",
         "referenced",
         "shared",
+        "slot",
         "stored_ns",
+        "zombie_since_ns",
     )
 
     def __init__(self, backend: Backend, handle: int, kind: PageKind) -> None:
         self.mappers: list[Pte] = []
         """The reverse map. Empty only while the entry is a zombie."""
-        self.entry: VswapEntry | None = None
-        """The vswap entry: cached behind R/O mappings, none for DRAM and writable pages."""
+        self.slot = NO_ENTRY
+        """The vswap entry's slot: cached behind R/O mappings; NO_ENTRY for DRAM and writable pages."""
+        self.zombie_since_ns = 0
+        """When the entry's last user went away, ns; means something only for a zombie."""
         self.kind: Final = kind
         self.shared = False
         """Mapped MAP_SHARED: stores are seen by all mappers. Else several mappers are copy-on-write."""
@@ -64,22 +68,11 @@ class Folio:
         self.backend = backend
         self.handle = handle
         """Frame number, DPA in bytes, or a tier's handle."""
-        self.answer: Access | None = None
-        """What an access is answered, once one was made since the folio came here (see `access`)."""
 
     def settle(self, backend: Backend, handle: int) -> None:
         """The bytes are now there."""
         self.backend = backend
         self.handle = handle
-        self.answer = None
-
-    def access(self) -> Access:
-        """The answer to an access that goes through; made at the first one, then kept."""
-        answer = self.answer
-        if answer is None:
-            kind = AccessKind.DRAM if self.backend is Backend.DRAM else AccessKind.NODE
-            answer = self.answer = Access(kind, self.handle)
-        return answer
 
     @property
     def copy_on_write(self) -> bool:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cramagent.policy.answers import Access, AccessKind, Backend
 from cramagent.policy.folio import PageKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from cramagent.policy.counters import HostCounters
     from cramagent.policy.folio import Folio
     from cramagent.policy.settings import PolicySettings
 
+# An enum's members are looked up by its metaclass at every use: too slow for a loop.
 _ANON: Final = PageKind.ANON
+_DRAM: Final = Backend.DRAM
+
+
+class _Answers(dict[int, Access]):
+    """The answer of each frame, made when it is asked for the first time, then kept."""
+
+    def __missing__(self, frame: int) -> Access:
+        answer = self[frame] = Access(AccessKind.DRAM, frame)
+        return answer
 
 
 class Frames:
@@ -26,6 +39,8 @@ class Frames:
         self.bounce = tuple(range(self.count, settings.dram_pages))
         self.table: list[Folio | None] = [None] * self.count
         self._free = list(range(self.count - 1, -1, -1))
+        self.answers: dict[int, Access] = _Answers()
+        """What an access to a page is answered, by its frame."""
         self._hand = 0
         self._counters = counters
         self.low = max(1, self.count * settings.low_watermark_milli // 1000)
@@ -48,14 +63,37 @@ class Frames:
         """A free frame, to be given to a folio (`place`) or back (`release`)."""
         return self._free.pop() if self._free else None
 
+    def take_many(self, count: int) -> list[int]:
+        """So many free frames; there must be as many."""
+        free = self._free
+        assert count <= len(free), (count, len(free))
+        taken = free[len(free) - count :]
+        del free[len(free) - count :]
+        return taken
+
     def place(self, folio: Folio, frame: int) -> None:
         """The frame's bytes are this folio's from now on."""
         self.table[frame] = folio
+
+    def settle(self, folios: Sequence[Folio], frames: Sequence[int]) -> None:
+        """The bytes of each folio are now in its frame."""
+        table = self.table
+        for folio, frame in zip(folios, frames, strict=True):
+            folio.backend = _DRAM
+            folio.handle = frame
+            table[frame] = folio
 
     def release(self, frame: int) -> None:
         """Nobody holds this frame any more."""
         self.table[frame] = None
         self._free.append(frame)
+
+    def release_many(self, frames: Iterable[int]) -> None:
+        """Nobody holds these frames any more."""
+        table, free = self.table, self._free
+        for frame in frames:
+            table[frame] = None
+            free.append(frame)
 
     def isolate(self, want: int, scan: int, *, second_chance: bool) -> list[Folio]:
         """Up to `want` cold folios from the next `scan` frames; each is marked in flight.
@@ -79,6 +117,7 @@ class Frames:
                 chances += 1
                 continue
             folio.in_flight = True
+            folio.referenced = False
             found.append(folio)
             if len(found) == want:
                 break

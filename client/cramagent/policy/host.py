@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.policy.ager import Ager
 from cramagent.policy.answers import (
+    ON_NODE,
     Access,
     AccessKind,
     Backend,
@@ -30,7 +31,7 @@ from cramagent.policy.answers import (
 )
 from cramagent.policy.audit import audit
 from cramagent.policy.balloon import Balloon
-from cramagent.policy.counters import HostCounters
+from cramagent.policy.counters import FaultCounts, HostCounters
 from cramagent.policy.cpu import Cpu
 from cramagent.policy.fault import FaultHandler
 from cramagent.policy.folio import PageKind
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
     from cramagent.policy.settings import PolicySettings
 
 __all__ = [
+    "ON_NODE",
     "Access",
     "AccessKind",
     "Backend",
+    "FaultCounts",
     "FreeAnswer",
     "Host",
     "HostCounters",
@@ -81,7 +84,8 @@ class Host:
 
     def __init__(self, settings: PolicySettings) -> None:
         self.counters = HostCounters()
-        self._mm = mm = Mm(settings, self.counters)
+        self.faults = FaultCounts()
+        self._mm = mm = Mm(settings, self.counters, self.faults)
         self._spaces = Spaces(mm)
         self._trimmer = Trimmer(mm)
         self._reclaim = Reclaim(mm)
@@ -162,7 +166,7 @@ class Host:
         else:
             return None
         folio.referenced = True
-        return folio.answer or folio.access()
+        return mm.frames.answers[folio.handle] if state is _DRAM else ON_NODE
 
     def fault(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:
         """The fault handler: zero fill, R/O mapping, mkwrite, promotion, swap-in, copy on write, bus error.
@@ -170,6 +174,17 @@ class Host:
         Afterwards `access` answers the same until something else happens, except for the failures.
         """
         return self._fault.handle(space, vpn, write=write, now_ns=now_ns)
+
+    def fault_in(
+        self, pages: Sequence[tuple[int, int]], *, write: bool, now_ns: int
+    ) -> Decision[list[Access]]:
+        """A batch of accesses of one kind, mapped already or not: what `access`, else `fault`, answer.
+
+        What must come from the device is one `NodeLoad` for all. Pages are (space, vpn). Where frames
+        run out the answers end early: use these, and ask for the rest in another call; the first page
+        is always answered. The answers are good until the next decision, as those of `access`.
+        """
+        return self._fault.fault_in(pages, write=write, now_ns=now_ns)
 
     def load(
         self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int

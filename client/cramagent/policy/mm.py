@@ -8,19 +8,20 @@ from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
 from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend, LossCause, LostPage
 from cramagent.policy.budget import Writable
 from cramagent.policy.effects import Tier
-from cramagent.policy.folio import AddressSpace, Folio, PageKind
+from cramagent.policy.folio import NO_ENTRY, AddressSpace, Folio, PageKind
 from cramagent.policy.frames import Frames
 from cramagent.policy.node import Node
 from cramagent.policy.pressure import Gate
-from cramagent.policy.states import PageEvent, State, step
+from cramagent.policy.settings import Mapping
+from cramagent.policy.states import NEXT, IllegalTransition, PageEvent, State, step
 from cramagent.policy.trim import TrimBuffer
 from cramagent.policy.vswap import VswapTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cramagent.policy.answers import NodeReading
-    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.counters import FaultCounts, HostCounters
     from cramagent.policy.folio import Pte
     from cramagent.policy.settings import PolicySettings
 
@@ -42,9 +43,10 @@ class _Spaces(dict[int, AddressSpace]):
 class Mm:
     """Shared state. `move` is the one place where a PTE changes its state."""
 
-    def __init__(self, settings: PolicySettings, counters: HostCounters) -> None:
+    def __init__(self, settings: PolicySettings, counters: HostCounters, faults: FaultCounts) -> None:
         self.settings = settings
         self.counters = counters
+        self.faults = faults
         self.now_ns = 0
         """The newest time that any call brought."""
         self.spaces: dict[int, AddressSpace] = _Spaces()
@@ -61,6 +63,10 @@ class Mm:
         """How many readings came, for who waits for a new one."""
         self.lost_pages: list[LostPage] = []
         """Pages that became LOST and that the runner has not asked for yet."""
+        self.demote_event = (
+            PageEvent.DEMOTE if settings.mapping is Mapping.FAULT else PageEvent.DEMOTE_RESIDENT
+        )
+        """What `mapping` makes of a demotion."""
         self.pages_in_state = [0] * len(State)
         self.tier_used = dict.fromkeys(Tier, 0)
 
@@ -76,6 +82,23 @@ class Mm:
         self.pages_in_state[pte.state] -= 1
         self.pages_in_state[new] += 1
         pte.state = new
+
+    def move_all(self, folios: Iterable[Folio], event: PageEvent) -> None:
+        """Every mapper of these folios goes where the state table says.
+
+        Raises:
+            IllegalTransition: the table has no such row; mappers before that one have gone.
+        """
+        row, counts = NEXT[event], self.pages_in_state
+        for folio in folios:
+            for pte in folio.mappers:
+                old = pte.state
+                new = row[old]
+                if new is None:
+                    raise IllegalTransition(old, event)
+                counts[old] -= 1
+                counts[new] += 1
+                pte.state = new
 
     def stalled(self) -> Access:
         """Counts and answers an access while the device does not answer."""
@@ -136,7 +159,7 @@ class Mm:
             if self.is_missed(dpa):
                 folio = self.node.placed.pop(dpa)
                 self.counters.pages_lost_poison += self.lose(folio, LossCause.POISON)
-                self.give_back(dpa)
+                self.give_back((dpa,))
 
     def is_missed(self, dpa: int) -> bool:
         """Whether anyone would miss the bytes there: no one does a zombie's, whose TRIM takes poison away."""
@@ -148,7 +171,7 @@ class Mm:
         for pte in folio.mappers:
             if pte.state is State.RW:
                 self.writable.remove(folio)
-                self.vswap.add(folio)
+                self.vswap.add((folio,))
             self.move(pte, PageEvent.BYTES_LOST)
             self.lost_pages.append(LostPage(pte.space.number, pte.vpn, cause))
         folio.settle(Backend.LOST, 0)
@@ -156,24 +179,25 @@ class Mm:
 
     # -- giving back -------------------------------------------------------------------------------
 
-    def give_back(self, dpa: int) -> bool:
-        """A device page holds nothing of ours any more and must be TRIMmed before it is used again.
+    def give_back(self, dpas: Sequence[int]) -> bool:
+        """Device pages hold nothing of ours any more and must be TRIMmed before they are used again.
 
-        If the TRIM buffer is full (False), a zombie entry keeps the page until the reaper finds room.
+        If the TRIM buffer has no room for all (False), zombie entries keep the rest until the reaper
+        finds some.
         """
-        if self.trim.offer(dpa):
-            return True
-        folio = Folio(Backend.NODE, dpa, PageKind.ANON)
-        self.node.placed[dpa] = folio
-        self.vswap.add(folio)
-        self.make_zombie(folio)
-        return False
+        rest = dpas[self.trim.offer_all(dpas) :]
+        for dpa in rest:
+            folio = Folio(Backend.NODE, dpa, PageKind.ANON)
+            self.node.placed[dpa] = folio
+            self.vswap.add((folio,))
+            self.make_zombie(folio)
+        return not rest
 
     def make_zombie(self, folio: Folio) -> None:
         """The entry's last user is gone, and the entry stays."""
-        assert folio.entry is not None, folio
+        assert folio.slot != NO_ENTRY, folio
         assert not folio.mappers, folio
-        folio.entry.zombie_since_ns = self.now_ns
+        folio.zombie_since_ns = self.now_ns
         self.vswap.zombies += 1
         self.counters.zombies_made += 1
 
@@ -185,7 +209,7 @@ class Mm:
             del self.node.placed[folio.handle]
         else:
             self.drop_handle(folio, drops)
-        self.vswap.drop(folio)
+        self.vswap.drop((folio,))
         self.vswap.zombies -= 1
         self.counters.reaped += 1
         return True
@@ -197,7 +221,9 @@ class Mm:
             drops.setdefault(tier, []).append(folio.handle)
             self.tier_used[tier] -= 1
 
-    def settle_in_tier(self, folio: Folio, tier: Tier, handle: int) -> None:
-        """The tier holds the folio's bytes now."""
-        folio.settle(BACKEND_OF_TIER[tier], handle)
-        self.tier_used[tier] += 1
+    def settle_in_tier(self, folios: Sequence[Folio], tier: Tier, handles: Sequence[int]) -> None:
+        """The tier holds the folios' bytes now."""
+        backend = BACKEND_OF_TIER[tier]
+        for folio, handle in zip(folios, handles, strict=True):
+            folio.settle(backend, handle)
+        self.tier_used[tier] += len(folios)

@@ -133,20 +133,22 @@ class Node:
             self._counters.ineligible_kernel += 1
             raise Ineligible(request, "only user, swap-eligible pages may depend on a device")
 
-    def allocate(self, request: Request) -> int | None:
-        """A device page that reads as zeros, or None if none is free.
+    def allocate(self, request: Request, pages: int) -> list[int]:
+        """Device pages that read as zeros: so many, or as many as are free.
 
         Raises:
             Ineligible: see `check`.
         """
         if request is not DEMOTION:
             self.check(request)
-        if self._recycled:
-            return self._recycled.pop()
-        if self._never_used < self.size:
-            self._never_used += 1
-            return (self._never_used - 1) * PAGE_BYTES
-        return None
+        keep = max(0, len(self._recycled) - pages)
+        taken = self._recycled[keep:]
+        del self._recycled[keep:]
+        taken.reverse()
+        first = self._never_used
+        self._never_used = min(self.size, first + pages - len(taken))
+        taken.extend(range(first * PAGE_BYTES, self._never_used * PAGE_BYTES, PAGE_BYTES))
+        return taken
 
     def recycle(self, dpas: Iterable[int]) -> None:
         """These pages are empty and free: never written, or trimmed."""
@@ -156,11 +158,9 @@ class Node:
 
     def inflate(self, pages: int) -> int:
         """Take up to so many free pages away from the allocator. Answers how many."""
-        took = 0
-        while took < pages and (dpa := self.allocate(DEMOTION)) is not None:
-            self.ballooned.append(dpa)
-            took += 1
-        return took
+        taken = self.allocate(DEMOTION, pages)
+        self.ballooned.extend(taken)
+        return len(taken)
 
     def deflate(self, pages: int) -> int:
         """Give up to so many pages back to the allocator. Answers how many."""

@@ -25,7 +25,7 @@ class Reaper:
             # What the kernel's thread would find out by scanning; the scan is spared, nothing else.
             return
         drops: dict[Tier, list[int]] = {}
-        for entry in mm.vswap.scan(mm.settings.reap_batch_pages):
-            if not entry.users:
-                mm.reap(entry.folio, drops)
+        for folio in mm.vswap.scan(mm.settings.reap_batch_pages):
+            if not folio.mappers:
+                mm.reap(folio, drops)
         yield from drop_all(drops)

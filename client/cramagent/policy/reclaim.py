@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cramagent.policy.folio import Folio
     from cramagent.policy.mm import Mm
 
+_ANON: Final = PageKind.ANON
 BATCHES_PER_TURN: Final = 8
 """Batches that one turn of kswapd demotes at most."""
 SCAN_LEAST: Final = 1024
@@ -73,7 +74,9 @@ class Reclaim:
         """Move isolated folios out of DRAM; what no tier takes stays. Answers how many left."""
         mm = self._mm
         try:
-            rest = eligible = [folio for folio in victims if self._swap_eligible(folio)]
+            rest = eligible = [
+                folio for folio in victims if folio.kind is _ANON or self._swap_eligible(folio)
+            ]
             if mm.node_open:
                 rest = yield from self._demote(eligible)
             elif mm.node.attached:
@@ -90,8 +93,6 @@ class Reclaim:
 
     def _swap_eligible(self, folio: Folio) -> bool:
         """Write control: only user, swap-eligible pages. The node's allocation control says and counts it."""
-        if folio.kind is PageKind.ANON:
-            return True
         try:
             self._mm.node.check(Request(Gfp.PRIVATE, folio.kind))
         except Ineligible:
@@ -103,13 +104,8 @@ class Reclaim:
         mm, node, counters = self._mm, self._mm.node, self._mm.counters
         admitted = mm.admittance.allowance(len(folios))
         counters.demote_denied_admission += len(folios) - admitted
-        dpas: list[int] = []
-        for _ in range(admitted):
-            dpa = node.allocate(DEMOTION)
-            if dpa is None:
-                counters.demote_denied_full += admitted - len(dpas)
-                break
-            dpas.append(dpa)
+        dpas = node.allocate(DEMOTION, admitted)
+        counters.demote_denied_full += admitted - len(dpas)
         if not dpas:
             return folios
         answered = False
@@ -121,15 +117,13 @@ class Reclaim:
         finally:
             if not answered:
                 # Ended early: some may be written. TRIM settles it.
-                for dpa in dpas:
-                    mm.give_back(dpa)
+                mm.give_back(dpas)
         if written.status is NodeStatus.GONE:
             counters.demote_gone += len(dpas)
             mm.node_lost()
             return folios
         accepted = len(dpas) if written.status is NodeStatus.OK else written.accepted
-        for folio, dpa in zip(folios[:accepted], dpas, strict=False):
-            rmap.demoted(mm, folio, dpa)
+        rmap.demoted(mm, folios[:accepted], dpas[:accepted])
         counters.demotions += accepted
         mm.admittance.allocated(accepted)
         if accepted < len(dpas):
@@ -154,16 +148,14 @@ class Reclaim:
             # The device keeps a refused page's old bytes: these are as empty as before.
             mm.node.recycle(reversed(dpas))
             return
-        for dpa in dpas:
-            mm.give_back(dpa)
+        mm.give_back(dpas)
 
     def _swap_out(self, tier: Tier, folios: list[Folio]) -> Decision[list[Folio]]:
         """Offer a batch to a tier. Answers those that it had no room for."""
         mm, counters = self._mm, self._mm.counters
         stored: TierStored = yield TierPut(tier, tuple(folio.handle for folio in folios))
         taken = len(stored.handles)
-        for folio, handle in zip(folios, stored.handles, strict=False):
-            rmap.swapped_out(mm, folio, tier, handle)
+        rmap.swapped_out(mm, folios[:taken], tier, stored.handles)
         if tier is Tier.ZSWAP:
             counters.swap_outs_zswap += taken
             counters.zswap_full += len(folios) - taken

@@ -6,17 +6,21 @@ the state table, and gives the old place back. A decision calls one when the byt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramagent.policy.answers import Backend, FreeAnswer
 from cramagent.policy.folio import Folio, Pte
-from cramagent.policy.settings import Mapping
 from cramagent.policy.states import PageEvent, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cramagent.policy.effects import Tier
     from cramagent.policy.folio import AddressSpace
     from cramagent.policy.mm import Mm
+
+# An enum's members are looked up by its metaclass at every use: too slow for a loop.
+_NODE: Final = Backend.NODE
 
 
 def map_new(mm: Mm, space: AddressSpace, vpn: int, frame: int) -> Folio:
@@ -38,56 +42,60 @@ def map_also(mm: Mm, folio: Folio, space: AddressSpace, vpn: int, state: State) 
     mm.pages_in_state[state] += 1
 
 
-def demoted(mm: Mm, folio: Folio, dpa: int) -> None:
-    """DRAM -> node: the device took the bytes. Every mapper holds the new entry."""
-    event = PageEvent.DEMOTE if mm.settings.mapping is Mapping.FAULT else PageEvent.DEMOTE_RESIDENT
-    for pte in folio.mappers:
-        mm.move(pte, event)
-    mm.frames.release(folio.handle)
-    folio.settle(Backend.NODE, dpa)
-    # It was cold a moment ago: until it is accessed, writeback need not give it a second chance.
-    folio.referenced = False
-    mm.node.placed[dpa] = folio
-    mm.vswap.add(folio)
+def demoted(mm: Mm, folios: Sequence[Folio], dpas: Sequence[int]) -> None:
+    """DRAM -> node: the device took the bytes. Every mapper holds the new entry.
+
+    They were cold a moment ago: until they are accessed, writeback need not give them a second chance.
+    """
+    mm.move_all(folios, mm.demote_event)
+    mm.frames.release_many([folio.handle for folio in folios])
+    placed = mm.node.placed
+    for folio, dpa in zip(folios, dpas, strict=True):
+        folio.backend = _NODE
+        folio.handle = dpa
+        placed[dpa] = folio
+    mm.vswap.add(folios)
 
 
-def swapped_out(mm: Mm, folio: Folio, tier: Tier, handle: int) -> None:
+def swapped_out(mm: Mm, folios: Sequence[Folio], tier: Tier, handles: Sequence[int]) -> None:
     """DRAM -> tier."""
-    for pte in folio.mappers:
-        mm.move(pte, PageEvent.SWAP_OUT)
-    mm.frames.release(folio.handle)
-    mm.settle_in_tier(folio, tier, handle)
-    mm.vswap.add(folio)
+    mm.move_all(folios, PageEvent.SWAP_OUT)
+    mm.frames.release_many([folio.handle for folio in folios])
+    mm.settle_in_tier(folios, tier, handles)
+    mm.vswap.add(folios)
 
 
-def swapped_in(mm: Mm, folio: Folio, frame: int) -> None:
+def swapped_in(mm: Mm, folios: Sequence[Folio], tier: Tier, frames: Sequence[int]) -> None:
     """Tier -> DRAM, for all mappers: they share the frame as they would through the swap cache.
 
-    The caller drops the tier's handle.
+    The caller drops the tier's handles.
     """
-    tier = folio.backend.tier
-    assert tier is not None, folio
-    for pte in folio.mappers:
-        mm.move(pte, PageEvent.SWAP_IN)
-    mm.tier_used[tier] -= 1
-    mm.vswap.drop(folio)
-    folio.settle(Backend.DRAM, frame)
-    mm.frames.place(folio, frame)
+    mm.move_all(folios, PageEvent.SWAP_IN)
+    mm.tier_used[tier] -= len(folios)
+    mm.vswap.drop(folios)
+    mm.frames.settle(folios, frames)
 
 
-def promoted(mm: Mm, folio: Folio, frame: int) -> None:
-    """Node -> DRAM, for all mappers. The entry is reaped and the device page given back."""
-    dpa = folio.handle
-    if folio in mm.writable:
-        mm.writable.remove(folio)
-    else:
-        mm.vswap.drop(folio)
-    for pte in folio.mappers:
-        mm.move(pte, PageEvent.PROMOTE)
-    del mm.node.placed[dpa]
-    folio.settle(Backend.DRAM, frame)
-    mm.frames.place(folio, frame)
-    mm.give_back(dpa)
+def promoted(mm: Mm, folios: Sequence[Folio], frames: Sequence[int]) -> None:
+    """Node -> DRAM, for all mappers. The entries are reaped and the device pages given back."""
+    mm.vswap.drop(folios)
+    _to_dram(mm, folios, frames)
+
+
+def rescued(mm: Mm, folio: Folio, frame: int) -> None:
+    """Node -> DRAM, of a writable page, which has no entry. writable_cnt--."""
+    mm.writable.remove(folio)
+    _to_dram(mm, (folio,), (frame,))
+
+
+def _to_dram(mm: Mm, folios: Sequence[Folio], frames: Sequence[int]) -> None:
+    mm.move_all(folios, PageEvent.PROMOTE)
+    placed = mm.node.placed
+    dpas = [folio.handle for folio in folios]
+    for dpa in dpas:
+        del placed[dpa]
+    mm.frames.settle(folios, frames)
+    mm.give_back(dpas)
 
 
 def copied(mm: Mm, pte: Pte, frame: int, event: PageEvent) -> Folio:
@@ -108,7 +116,7 @@ def made_writable(mm: Mm, pte: Pte) -> None:
     folio = pte.folio
     assert len(folio.mappers) == 1, folio
     mm.move(pte, PageEvent.MKWRITE)
-    mm.vswap.drop(folio)
+    mm.vswap.drop((folio,))
     mm.writable.add(folio, mm.now_ns)
 
 
@@ -117,18 +125,19 @@ def reprotected(mm: Mm, folio: Folio, event: PageEvent) -> None:
     (pte,) = folio.mappers
     mm.move(pte, event)
     mm.writable.remove(folio)
-    mm.vswap.add(folio)
+    mm.vswap.add((folio,))
 
 
-def written_back(mm: Mm, folio: Folio, tier: Tier, handle: int) -> None:
-    """Node -> tier: R/O mappings are zapped, the entry's backend changes, the device page is given back."""
-    dpa = folio.handle
-    for pte in folio.mappers:
-        mm.counters.writeback_zaps += pte.state is State.RO
-        mm.move(pte, PageEvent.WRITEBACK)
-    del mm.node.placed[dpa]
-    mm.settle_in_tier(folio, tier, handle)
-    mm.give_back(dpa)
+def written_back(mm: Mm, folios: Sequence[Folio], tier: Tier, handles: Sequence[int]) -> None:
+    """Node -> tier: R/O mappings are zapped, the entries' backend changes, device pages are given back."""
+    mapped = mm.pages_in_state[State.RO]
+    mm.move_all(folios, PageEvent.WRITEBACK)
+    mm.counters.writeback_zaps += mapped - mm.pages_in_state[State.RO]
+    dpas = [folio.handle for folio in folios]
+    for dpa in dpas:
+        del mm.node.placed[dpa]
+    mm.settle_in_tier(folios, tier, handles)
+    mm.give_back(dpas)
 
 
 def unmapped(mm: Mm, pte: Pte, drops: dict[Tier, list[int]], *, noticed: bool) -> FreeAnswer:
@@ -161,17 +170,17 @@ def _last_unmapped(
     if was is State.RW:
         mm.writable.remove(folio)
         del mm.node.placed[folio.handle]
-        return FreeAnswer.DEFERRED if mm.give_back(folio.handle) else FreeAnswer.BUFFER_FULL
+        return FreeAnswer.DEFERRED if mm.give_back((folio.handle,)) else FreeAnswer.BUFFER_FULL
     if not noticed:
         mm.make_zombie(folio)
         return FreeAnswer.DEFERRED
     if folio.backend is not Backend.NODE:
         mm.drop_handle(folio, drops)
-        mm.vswap.drop(folio)
+        mm.vswap.drop((folio,))
         return FreeAnswer.DONE
     if mm.trim.offer(folio.handle):
         del mm.node.placed[folio.handle]
-        mm.vswap.drop(folio)
+        mm.vswap.drop((folio,))
         return FreeAnswer.DEFERRED
     mm.make_zombie(folio)
     return FreeAnswer.BUFFER_FULL

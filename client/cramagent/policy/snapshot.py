@@ -61,7 +61,7 @@ def take_snapshot(mm: Mm) -> HostSnapshot:
     """The gauges of `mm` now. Looks at each vswap entry only if there are zombies."""
     oldest = 0
     if mm.vswap.zombies:
-        born = min(entry.zombie_since_ns for entry in mm.vswap if not entry.users)
+        born = min(folio.zombie_since_ns for _, folio in mm.vswap if not folio.mappers)
         oldest = max(0, mm.now_ns - born)
     node = mm.node
     return HostSnapshot(

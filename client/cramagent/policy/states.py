@@ -114,6 +114,11 @@ TRANSITIONS: Final[dict[tuple[State, PageEvent], State]] = {
 }
 """Every legal (state, event) and where it leads. What is absent is illegal."""
 
+NEXT: Final[tuple[tuple[State | None, ...], ...]] = tuple(
+    tuple(TRANSITIONS.get((state, event)) for state in State) for event in PageEvent
+)
+"""The same by [event][state], for who moves many pages by one event; None is illegal."""
+
 
 class IllegalTransition(Exception):
     """This event cannot happen in this state. Nothing was changed."""
@@ -130,7 +135,7 @@ def step(state: State, event: PageEvent) -> State:
     Raises:
         IllegalTransition: the table has no such row.
     """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise IllegalTransition(state, event) from None
+    new = NEXT[event][state]
+    if new is None:
+        raise IllegalTransition(state, event)
+    return new

@@ -31,7 +31,7 @@ from cramagent.policy.effects import (
     TierGet,
     TierPut,
     TierStored,
-    ZeroFrame,
+    ZeroFrames,
 )
 from cramagent.policy.settings import PAGE_BYTES
 
@@ -148,8 +148,9 @@ class FakePerformer:
             case TierDrop(tier, handles):
                 for handle in handles:
                     del self.tiers[tier][handle]
-            case ZeroFrame(frame):
-                self.frames[frame] = 0
+            case ZeroFrames(frames):
+                for frame in frames:
+                    self.frames[frame] = 0
             case CopyFrame(source, target):
                 self.frames[target] = self._bytes_of(source)
         return Done()

@@ -44,6 +44,12 @@ class TrimBuffer:
         self.waiting.append(dpa)
         return True
 
+    def offer_all(self, dpas: Sequence[int]) -> int:
+        """Queue the first of these pages, as many as there is room for; how many."""
+        room = max(0, self.capacity - len(self.waiting))
+        self.waiting.extend(dpas if len(dpas) <= room else dpas[:room])
+        return min(room, len(dpas))
+
     def clear(self) -> None:
         """The session is over: nothing is left to TRIM."""
         self.waiting = []

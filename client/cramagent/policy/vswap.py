@@ -1,41 +1,27 @@
 """The vswap table: virtual swap slots, indirect, so that a backend changes without touching PTEs.
 
-An entry names the folio whose bytes it stands for; who uses it is the folio's reverse map. An entry
-whose last user is gone is a zombie: its device page (or tier handle, or nothing) waits for the reaper.
+An entry is a slot that names the folio whose bytes it stands for (`Folio.slot` is the way back); who
+uses it is the folio's reverse map. An entry whose last user is gone is a zombie: its device page (or
+tier handle, or nothing) waits for the reaper.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cramagent.policy.folio import NO_ENTRY
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cramagent.policy.folio import Folio
-
-
-class VswapEntry:
-    """One virtual swap slot."""
-
-    __slots__ = ("folio", "slot", "zombie_since_ns")
-
-    def __init__(self, slot: int, folio: Folio) -> None:
-        self.slot = slot
-        self.folio = folio
-        self.zombie_since_ns = 0
-        """When the last user went away, ns; means something only for a zombie."""
-
-    @property
-    def users(self) -> int:
-        """How many PTEs hold this entry, or cache it behind an R/O mapping."""
-        return len(self.folio.mappers)
 
 
 class VswapTable:
     """All entries by slot. Freed slots are used again; `scan` walks the slots with a hand."""
 
     def __init__(self) -> None:
-        self._slots: list[VswapEntry | None] = []
+        self._slots: list[Folio | None] = []
         self._free: list[int] = []
         self._hand = 0
         self.zombies = 0
@@ -44,31 +30,35 @@ class VswapTable:
     def __len__(self) -> int:
         return len(self._slots) - len(self._free)
 
-    def __iter__(self) -> Iterator[VswapEntry]:
-        return (entry for entry in self._slots if entry is not None)
+    def __iter__(self) -> Iterator[tuple[int, Folio]]:
+        """(slot, folio) of every entry."""
+        return ((slot, folio) for slot, folio in enumerate(self._slots) if folio is not None)
 
-    def add(self, folio: Folio) -> VswapEntry:
-        """A new entry for a folio that has none."""
-        assert folio.entry is None, folio
-        if self._free:
-            slot = self._free.pop()
-            entry = self._slots[slot] = VswapEntry(slot, folio)
-        else:
-            entry = VswapEntry(len(self._slots), folio)
-            self._slots.append(entry)
-        folio.entry = entry
-        return entry
+    def add(self, folios: Iterable[Folio]) -> None:
+        """A new entry for each of these folios, which have none."""
+        slots, free = self._slots, self._free
+        for folio in folios:
+            assert folio.slot == NO_ENTRY, folio
+            if free:
+                slot = free.pop()
+                slots[slot] = folio
+            else:
+                slot = len(slots)
+                slots.append(folio)
+            folio.slot = slot
 
-    def drop(self, folio: Folio) -> None:
-        """The folio's entry is reaped."""
-        entry = folio.entry
-        assert entry is not None, folio
-        self._slots[entry.slot] = None
-        self._free.append(entry.slot)
-        folio.entry = None
+    def drop(self, folios: Iterable[Folio]) -> None:
+        """The folios' entries are reaped."""
+        slots, free = self._slots, self._free
+        for folio in folios:
+            slot = folio.slot
+            assert slot != NO_ENTRY, folio
+            slots[slot] = None
+            free.append(slot)
+            folio.slot = NO_ENTRY
 
-    def scan(self, count: int) -> list[VswapEntry]:
-        """The entries in the next `count` slots after the hand, which moves on; at most one turn."""
+    def scan(self, count: int) -> list[Folio]:
+        """Whose entries are in the next `count` slots after the hand, which moves on; at most one turn."""
         size = len(self._slots)
         if not size:
             return []
@@ -78,4 +68,4 @@ class VswapTable:
         if end > size:
             seen += self._slots[: end - size]
         self._hand = end % size
-        return [entry for entry in seen if entry is not None]
+        return [folio for folio in seen if folio is not None]

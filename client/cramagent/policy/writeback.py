@@ -137,10 +137,10 @@ class Shrinker:
             if not rest:
                 break
             stored: TierStored = yield TierPut(tier, tuple(frame for _, frame in rest))
-            for (folio, _), handle in zip(rest, stored.handles, strict=False):
-                rmap.written_back(mm, folio, tier, handle)
-            moved += len(stored.handles)
-            rest = rest[len(stored.handles) :]
+            taken = len(stored.handles)
+            rmap.written_back(mm, [folio for folio, _ in rest[:taken]], tier, stored.handles)
+            moved += taken
+            rest = rest[taken:]
         counters.writebacks += moved
         counters.writeback_no_room += len(rest)
         return Shrunk(moved, moved + len(poisoned))

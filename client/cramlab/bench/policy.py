@@ -19,7 +19,7 @@ from cramagent.policy.effects import (
     TierPut,
     TierStored,
 )
-from cramagent.policy.host import AccessKind, Host
+from cramagent.policy.host import ON_NODE, Host
 from cramagent.policy.settings import PolicySettings
 from cramlab.bench.raw import compress_rate
 from cramlab.bench.rows import PAGE_BYTES, Figure, Sample, at_most
@@ -104,21 +104,19 @@ class SimulatedSpace:
         return sum(counters[name] for name in EVENTS)
 
     def batch(self, vpns: list[int], writes: list[bool]) -> None:
-        """Access these pages, as the runner does: what is on the device waits for the end of the batch."""
+        """Access these pages as the runner does: all reads, then all stores, then the daemons."""
         host, space = self._host, self._space
         self._now_ns = now_ns = self._now_ns + _STEP_NS
-        loads: list[tuple[int, int]] = []
-        stores: list[tuple[int, int]] = []
-        for vpn, write in zip(vpns, writes, strict=True):
-            access = host.access(space, vpn, write=write, now_ns=now_ns)
-            if access is None:
-                access = drive(host.fault(space, vpn, write=write, now_ns=now_ns))
-            if access.kind is AccessKind.NODE:
-                (stores if write else loads).append((space, vpn))
-        if loads:
-            drive(host.load(loads, self._scratch[: len(loads)], now_ns))
-        if stores:
-            drive(host.store(stores, self._scratch[: len(stores)], now_ns))
+        for write in (False, True):
+            pages = [(space, vpn) for vpn, kind in zip(vpns, writes, strict=True) if kind is write]
+            on_node: list[tuple[int, int]] = []
+            while pages:
+                answers = drive(host.fault_in(pages, write=write, now_ns=now_ns))
+                on_node += [page for page, access in zip(pages, answers, strict=False) if access is ON_NODE]
+                del pages[: len(answers)]
+            if on_node:
+                move = host.store if write else host.load
+                drive(move(on_node, self._scratch[: len(on_node)], now_ns))
         drive(host.background(now_ns))
 
     def check(self) -> None:

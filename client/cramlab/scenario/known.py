@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from cramagent.link import LinkState
 from cramagent.metric_families import families
 from cramagent.picture import Picture
-from cramagent.policy.counters import HostCounters
 from cramagent.policy.effects import NodeStatus, Tier
 from cramagent.policy.host import Host
 from cramagent.policy.settings import LEAST_DRAM_PAGES, PolicySettings
@@ -66,7 +65,8 @@ def _of_agent() -> Iterable[Metric]:
     return families(
         Picture(
             host=host.snapshot(),
-            counters=HostCounters(),
+            counters=host.counters,
+            faults=host.faults.rows(),
             tally=Tally(),
             tiers={tier.value: (0, 0) for tier in Tier},
             device_ns=dict.fromkeys(_OPERATIONS, 0),

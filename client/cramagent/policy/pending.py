@@ -1,0 +1,58 @@
+"""The pages of one batch of faults that need bytes before they are mapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cramagent.policy.effects import Tier
+    from cramagent.policy.folio import Folio, Pte
+
+
+class Pending:
+    """Gathered by one pass of the fault handler. `position` is the page's place in the batch.
+
+    A folio off DRAM that is pending is marked in flight, so that a second access to it in the same
+    batch sees it; one in DRAM is in `sources` instead, as reclaim uses its mark.
+    """
+
+    __slots__ = ("_held", "copies", "fresh", "promotions", "sources", "swap_ins")
+
+    def __init__(self) -> None:
+        self.fresh: dict[tuple[int, int], int] = {}
+        """Position of each page (space, vpn) never used."""
+        self.copies: list[tuple[int, Pte]] = []
+        """Copy on write, from DRAM."""
+        self.sources: set[Folio] = set()
+        """What they copy."""
+        self.promotions: list[tuple[int, Pte]] = []
+        self.swap_ins: dict[Tier, list[tuple[int, Folio]]] = {}
+        self._held: list[Folio] = []
+        """Those that are marked."""
+
+    def __bool__(self) -> bool:
+        return bool(self.promotions or self.fresh or self.swap_ins or self.copies)
+
+    def copy(self, position: int, pte: Pte) -> None:
+        """Copy a DRAM page for this writer."""
+        self.copies.append((position, pte))
+        self.sources.add(pte.folio)
+
+    def promote(self, position: int, pte: Pte) -> None:
+        """Copy a device page to DRAM."""
+        self._hold(pte.folio)
+        self.promotions.append((position, pte))
+
+    def swap_in(self, tier: Tier, position: int, folio: Folio) -> None:
+        """Load a page from a tier."""
+        self._hold(folio)
+        self.swap_ins.setdefault(tier, []).append((position, folio))
+
+    def let_go(self) -> None:
+        """Take the marks off again."""
+        for folio in self._held:
+            folio.in_flight = False
+
+    def _hold(self, folio: Folio) -> None:
+        folio.in_flight = True
+        self._held.append(folio)
