@@ -82,7 +82,7 @@ def last_metrics(machine: Machine) -> dict[str, float]:
     for family in families(Picture.take(machine)):
         for sample in family.samples:
             labels = ",".join(f'{label}="{value}"' for label, value in sample.labels.items())
-            last[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+            last[f"{sample.name}{{{labels}}}" if labels else sample.name] = float(sample.value)
     return last
 
 

@@ -99,6 +99,7 @@ def describe_event(event: types_pb2.Event) -> JsonDict:
         "sequence": event.sequence,
         "generation": event.generation,
         "at": iso_time(event.wall_time_ns),
+        "wall_time_ns": event.wall_time_ns,
         **_event_facts(event, kind),
         "media_free_size": telemetry.media_free_bytes,
         "media_used_size": telemetry.media_used_bytes,

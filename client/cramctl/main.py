@@ -17,6 +17,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "clear": ("cramctl.inject:clear", "Clear a fault, or all of them."),
     "faults": ("cramctl.inject:faults", "List the faults that are armed."),
     "demo": ("cramlab.demo.command:demo", "One device, three hosts, real programs: fill, exhaust, recover."),
+    "scenario": ("cramlab.scenario.command:scenario", "Hosts, faults on a timeline, what must hold."),
     "bench": ("cramlab.bench.command:bench", "Measure the device against plain zstandard."),
 }
 """Name -> where its click command is (module:attribute), and its line in the list of commands."""

@@ -93,14 +93,21 @@ def form_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def json_file_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json FILE` of commands that work for a while: refused at once if the file cannot be made."""
+    """`--json FILE` of commands that work for a while."""
+    return writable_file_option("--json", "json_file", "Write the result here, as JSON.")(command)
+
+
+def writable_file_option(
+    flag: str, name: str, text: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A file to write in the end: refused at once if it cannot be made."""
     return click.option(
-        "--json",
-        "json_file",
+        flag,
+        name,
         type=click.Path(dir_okay=False, writable=True, path_type=Path),
         callback=_in_a_folder,
-        help="Write the result here, as JSON.",
-    )(command)
+        help=text,
+    )
 
 
 def _in_a_folder(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:

@@ -213,6 +213,11 @@ class ManagedProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def serves(self) -> bool:
+        """Whether it runs, and has said in its ready file where it serves."""
+        return self.running and self.ready_path is not None and self.ready_path.exists()
+
+    @property
     def returncode(self) -> int | None:
         """Its exit code; None while it runs, and before it was started."""
         return None if self._process is None else self._process.poll()
@@ -346,12 +351,15 @@ class ProgramProcess(ManagedProcess):
 
     Args:
         folder: see `ManagedProcess`.
-        program: name of its module, and of its files.
+        program: name of its module.
         args: its options.
+        name: of its files; the program's, if none is given.
     """
 
-    def __init__(self, folder: Path, program: str, *, args: Sequence[str] = ()) -> None:
-        super().__init__(folder, program, [sys.executable, "-m", f"cramlab.programs.{program}", *args])
+    def __init__(self, folder: Path, program: str, *, args: Sequence[str] = (), name: str = "") -> None:
+        super().__init__(
+            folder, name or program, [sys.executable, "-m", f"cramlab.programs.{program}", *args]
+        )
 
 
 def script(name: str) -> str:

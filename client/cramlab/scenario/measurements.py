@@ -106,7 +106,7 @@ class Measurements:
         if series not in self._samples:
             self._samples[series] = []
             self._by_name.setdefault((who, name), []).append(series)
-        self._samples[series].append((at_ns, value))
+        self._samples[series].append((at_ns, float(value)))
 
     def happened(self, at_ns: int, who: str, name: str, **facts: str) -> None:
         """An event. Its facts as `EVENTS` tells."""

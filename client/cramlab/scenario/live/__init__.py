@@ -1,0 +1,1 @@
+"""The live engine: real processes on this machine's clock."""
