@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from cxldev import arena, power_on
 from cxldev.codec import PageCodec
-from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode
+from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode, StagingConfig
 from cxldev.device import Device, FlushTicket, ReadTicket, SessionRef, WriteTicket
 from cxldev.errors import NoMoreWrites, RegionLimit
 from cxldev.events import NoMoreWritesEntered, NoMoreWritesLeft, WatermarkCrossed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SECTOR, METADATA = 64, 16
 PHYSICAL = 20 * PAGE_BYTES
 REGION_PAGES = 16
+STAGING_DELAY = 20
 
 POOL = [
     zero_page(),
@@ -76,6 +77,9 @@ class OpenFlush:
     ticket: FlushTicket
     region: ModelRegion
     released_before: int
+    trims_due: int
+    """When the last TRIM before it is due; -1: none waits."""
+    through_staged: int
 
 
 class DeviceBesideModel(RuleBasedStateMachine):
@@ -99,7 +103,7 @@ class DeviceBesideModel(RuleBasedStateMachine):
         self.writes: list[OpenWrite] = []
         self.flushes: list[OpenFlush] = []
 
-    def build(self, mode: ExhaustionMode, trim_delay: int) -> None:
+    def build(self, mode: ExhaustionMode, trim_delay: int, staging: int) -> None:
         """Power both on."""
         config = DeviceConfig(
             physical_capacity_bytes=PHYSICAL,
@@ -108,6 +112,8 @@ class DeviceBesideModel(RuleBasedStateMachine):
             default_lease_ns=1_000_000,
             metadata_bytes=METADATA,
             sector_bytes=SECTOR,
+            # One ns a page behind the delay.
+            staging=StagingConfig(staging, STAGING_DELAY, 1 << 43),
         )
         self.device = Device(config, generation="g0", now_ns=0)
         self.model = ModelDevice(
@@ -117,6 +123,8 @@ class DeviceBesideModel(RuleBasedStateMachine):
             poisons=mode is ExhaustionMode.POISON,
             trim_delay=trim_delay,
             sectors=SECTORS,
+            staging=staging,
+            staging_delay=STAGING_DELAY,
         )
 
     def teardown(self) -> None:
@@ -147,6 +155,23 @@ class DeviceBesideModel(RuleBasedStateMachine):
         assert Refused(caught.value.accepted_pages, expected.reason) == expected
         assert caught.value.refused_dpa == pages[expected.accepted] * PAGE_BYTES
 
+    def open_flush(self, region: ModelRegion) -> OpenFlush:
+        """Ask for a FLUSH of both: it waits for the TRIMs and the staged writes so far."""
+        trims_due = region.queue[-1][0] if region.queue else -1
+        ticket = self.device.begin_flush(self.ref(region), self.now)
+        assert ticket.due_ns == max(self.now, trims_due, region.last_staged_due)
+        return OpenFlush(ticket, region, region.trim_released, trims_due, region.last_staged)
+
+    def end_flush(self, flush: OpenFlush) -> bool:
+        """Ask for its outcome: done when both say so. Whether it is."""
+        outcome = self.device.flush_done(flush.ticket, self.now)
+        waits = any(due <= flush.trims_due for due, _, _ in flush.region.queue)
+        waits |= self.model.last_drained < flush.through_staged
+        assert (outcome is None) == waits
+        if outcome is not None:
+            assert outcome.released_media_bytes == flush.region.trim_released - flush.released_before
+        return outcome is not None
+
     def arm(self, fault: Fault) -> str:
         """Inject into the device; the id is kept for `clear`."""
         number = next(self.ids)
@@ -172,6 +197,8 @@ class DeviceBesideModel(RuleBasedStateMachine):
         queued = sum(pages for region in model.regions.values() for _, pages, _ in region.queue)
         assert seen.trim_queued_pages == queued
         assert seen.writes_refused_pages == model.refused_pages
+        assert seen.media_staged_bytes == model.staged
+        assert self.device.counters.poison_created_staging_pages == model.lost_late
         assert (int(seen.watermark), seen.no_more_writes) == (model.level, model.no_more_writes)
         for region in model.regions.values():
             mine = self.device.telemetry(self.ref(region), self.now).region

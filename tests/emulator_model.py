@@ -27,16 +27,25 @@ class ModelRegion:
     queue: list[tuple[int, int, int]] = field(default_factory=list)
     """Of each TRIM: due, pages, media bytes."""
     trim_released: int = 0
+    staged: dict[int, int] = field(default_factory=dict)
+    """Of each staged page: the number of its write. `media` is what it holds beside the buffer."""
+    last_staged: int = 0
+    last_staged_due: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Media that it takes outside of the staging buffer, queued TRIMs too."""
+        return sum(self.media.values()) + sum(media for _, _, media in self.queue)
 
     @property
     def used(self) -> int:
-        """Media that it takes, queued TRIMs too."""
-        return sum(self.media.values()) + sum(media for _, _, media in self.queue)
+        """Media that it takes."""
+        return self.stored + len(self.staged) * PAGE
 
     @property
     def unmet(self) -> int:
         """Media that it is guaranteed and has not taken."""
-        return max(0, self.guarantee - self.used)
+        return max(0, self.guarantee - self.stored)
 
 
 @dataclass
@@ -59,13 +68,18 @@ class ModelDevice:
         poisons: bool,
         trim_delay: int,
         sectors: dict[bytes, int],
+        staging: int = 0,
+        staging_delay: int = 0,
     ) -> None:
+        self.staging, self.staging_delay = staging, staging_delay
         self.physical, self.sector, self.metadata = physical, sector, metadata
         self.poisons, self.trim_delay, self.sectors = poisons, trim_delay, sectors
         self.now = 0
         self.exhaustion: dict[str, int] = {}
         self.collapse: dict[str, int] = {}
         self.wall: dict[str, int] = {}
+        self.lost_late = 0
+        """Pages that were acknowledged into the buffer and found no room behind it, of all power-ons."""
         self.power_on()
 
     def power_on(self) -> None:
@@ -75,6 +89,9 @@ class ModelDevice:
         self.refused_pages = 0
         self.level = 1
         self.no_more_writes = False
+        self.waiting: list[tuple[int, int, ModelRegion, list[int]]] = []
+        """Staged writes: number, due, whose, pages."""
+        self.last_staged = self.last_drained = self.busy_until = 0
         self.settle()
 
     # -- media ----------------------------------------------------------------------------------
@@ -89,6 +106,16 @@ class ModelDevice:
         """Media that nobody has."""
         return self.physical - self.used
 
+    @property
+    def staged(self) -> int:
+        """What lies in the staging buffer."""
+        return sum(len(region.staged) for region in self.regions.values()) * PAGE
+
+    @property
+    def room(self) -> int:
+        """Free, and not set aside for staging."""
+        return self.free - (self.staging - self.staged)
+
     def unmet_of_others(self, region: ModelRegion) -> int:
         """What is kept for other regions."""
         return sum(other.unmet for other in self.regions.values() if other is not region)
@@ -96,7 +123,7 @@ class ModelDevice:
     def hold_back(self) -> None:
         """Armed faults take what is free."""
         target = min(self.physical, sum(self.exhaustion.values()))
-        self.reserved += min(target - self.reserved, self.free)
+        self.reserved += min(target - self.reserved, self.room)
 
     def settle(self) -> None:
         """What follows from a change of media."""
@@ -104,39 +131,48 @@ class ModelDevice:
         marks = {2: 500, 3: 250, 4: 125, 5: 50}
         hysteresis = self.physical * 25 // 1000
         falls_to = max(
-            (level for level, milli in marks.items() if self.free <= self.physical * milli // 1000), default=1
+            (level for level, milli in marks.items() if self.room <= self.physical * milli // 1000), default=1
         )
         rises_to = max(
             (
                 level
                 for level, milli in marks.items()
-                if self.free <= self.physical * milli // 1000 + hysteresis
+                if self.room <= self.physical * milli // 1000 + hysteresis
             ),
             default=1,
         )
         self.level = falls_to if falls_to > self.level else min(self.level, rises_to)
         floor = self.physical * 50 // 1000 + hysteresis
-        if self.free > floor and self.free >= PAGE + self.metadata:
+        if self.room > floor and self.room >= PAGE + self.metadata:
             self.no_more_writes = False
 
     def advance(self, now: int) -> None:
         """Time passes."""
         self.now = max(self.now, now)
+        while self.waiting and self.waiting[0][1] <= self.now:
+            self.come_back(self.waiting[0][1])
+            self.drain()
+        self.come_back(self.now)
+
+    def come_back(self, until: int) -> None:
+        """TRIMs are released, leases end."""
         released = 0
         for region in self.regions.values():
-            while region.queue and region.queue[0][0] <= self.now:
+            while region.queue and region.queue[0][0] <= until:
                 _, pages, media = region.queue.pop(0)
                 released += pages
                 region.trim_released += media
         if released:
             self.settle()
         for region in list(self.regions.values()):
-            if region.expires_ns <= self.now:
+            if region.expires_ns <= until:
                 self.detach(region.host)
 
     def detach(self, host: str) -> int:
         """The region is gone: media that came back."""
-        released = self.regions.pop(host).used
+        region = self.regions.pop(host)
+        released = region.used
+        region.staged.clear()
         self.settle()
         return released
 
@@ -154,24 +190,28 @@ class ModelDevice:
         region = self.regions[host]
         outcome = None
         exhausted = False
-        taken = 0
-        for page, data in zip(pages, contents, strict=True):
+        taken = self.stage(region, pages, contents)
+        # Places in the buffer that newer bytes give up count until the write is over.
+        buffered = len(region.staged) * PAGE
+        for page, data in list(zip(pages, contents, strict=True))[taken:]:
             cost, held = self.cost(data), region.media.get(page, 0)
-            room = self.free - self.unmet_of_others(region)
+            room = self.room - self.unmet_of_others(region)
             if cost > held:
-                if region.limit < self.physical and region.used - held + cost > region.limit:
+                if region.limit < self.physical and region.stored + buffered - held + cost > region.limit:
                     outcome = Refused(taken, "limit")
                     break
                 if cost - held > room:
-                    exhausted |= cost - held > self.free
+                    exhausted |= cost - held > self.room
                     if not self.poisons:
                         outcome = Refused(taken, "media")
                         break
                     region.pages[page], region.media[page] = POISON, 0
+                    region.staged.pop(page, None)
                     self.hold_back()
                     taken += 1
                     continue
             region.pages[page], region.media[page] = data, cost
+            region.staged.pop(page, None)
             self.hold_back()
             taken += 1
         if taken:
@@ -181,6 +221,53 @@ class ModelDevice:
         if outcome is not None:
             self.refused_pages += len(pages) - taken
         return outcome
+
+    def stage(self, region: ModelRegion, pages: list[int], contents: list[bytes]) -> int:
+        """Pages from the front into the buffer, up to the first that it cannot have: how many."""
+        front: list[int] = []
+        for page, data in zip(pages, contents, strict=True):
+            buffer = 0 if page in region.staged else PAGE
+            metadata = 0 if region.pages.get(page) else self.metadata
+            if (
+                self.no_more_writes
+                or self.staged + buffer > self.staging
+                or (metadata and metadata > self.room - self.unmet_of_others(region))
+                or (region.limit < self.physical and region.used + buffer + metadata > region.limit)
+            ):
+                break
+            front.append(page)
+            region.pages[page] = data
+            region.media[page] = region.media.get(page, 0) + metadata
+            region.staged[page] = self.last_staged + 1
+        if front:
+            self.last_staged += 1
+            self.busy_until = max(self.now + self.staging_delay, self.busy_until) + len(front)
+            self.waiting.append((self.last_staged, self.busy_until, region, front))
+            region.last_staged, region.last_staged_due = self.last_staged, self.busy_until
+        return len(front)
+
+    def drain(self) -> None:
+        """The oldest staged write finds room, or is lost page by page."""
+        number, _, region, pages = self.waiting.pop(0)
+        self.last_drained = number
+        pages = [page for page in pages if region.staged.get(page) == number]
+        exhausted = False
+        for page in pages:
+            del region.staged[page]
+            data, held = region.pages[page], region.media[page]
+            assert data is not None
+            growth = self.cost(data) - held
+            if growth > 0 and growth > self.room - self.unmet_of_others(region):
+                exhausted |= growth > self.room
+                region.pages[page], region.media[page] = POISON, 0
+                self.lost_late += 1
+            else:
+                region.media[page] += growth
+            self.hold_back()
+        if pages:
+            self.settle()
+        if exhausted:
+            self.no_more_writes = True
 
     def read(self, host: str, pages: list[int]) -> list[bytes | None]:
         """Bytes of each page, or POISON."""
@@ -195,6 +282,7 @@ class ModelDevice:
         media = sum(region.media.pop(page) for page in gone)
         for page in gone:
             del region.pages[page]
+            region.staged.pop(page, None)
         if with_media and self.trim_delay:
             region.queue.append((self.now + self.trim_delay, len(with_media), media))
         elif with_media:
@@ -207,4 +295,5 @@ class ModelDevice:
         region = self.regions[host]
         for page in pages:
             region.pages[page], region.media[page] = POISON, 0
+            region.staged.pop(page, None)
         self.settle()

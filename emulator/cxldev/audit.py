@@ -9,7 +9,7 @@ import numpy as np
 from cxldev.arena import STEP
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
-from cxldev.outcomes import COMPRESSED, POISONED, RAW, PageKind
+from cxldev.outcomes import COMPRESSED, POISONED, RAW, STAGED, PageKind
 from cxldev.page_table import KINDS, MOST_SECTORS
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def audit(power: PowerOn) -> None:
         "sector bytes", ledger.sectors_bytes, (ledger.stored_sectors + queued_sectors) * ledger.sector_bytes
     )
     held_back = power.faults.held_back_bytes(ledger.physical_bytes)
-    _equal("reserved", ledger.reserved_bytes, min(held_back, ledger.reserved_bytes + ledger.free_bytes))
+    _equal("reserved", ledger.reserved_bytes, min(held_back, ledger.reserved_bytes + ledger.room_bytes))
+    _equal("staged", ledger.staged_bytes, sum(one.staged_pages for one in accounts) * PAGE_BYTES)
     for account in accounts:
         if account.used_bytes > account.limit_bytes:
             raise CapacityIdentityBroken(f"a region is beyond its limit: {account}")
@@ -77,14 +78,21 @@ def _check_table(region: Region, page_sectors: int) -> None:
             not (table.size[table.kind == 0].any() or table.sectors[table.kind == 0].any()),
         ),
         ("kinds are known", bool((kind < KINDS).all())),
-        ("exactly compressed and raw pages have bytes", bool(((size > 0) == in_arena).all())),
+        ("exactly compressed and raw pages have bytes", bool(((size > 0) == in_arena)[kind != STAGED].all())),
         (
             "raw pages take a whole page's sectors",
             bool((sectors[kind == RAW] == page_sectors).all()),
         ),
         ("compressed pages take fewer", bool((sectors[kind == COMPRESSED] < page_sectors).all())),
         ("poisoned pages take none", not sectors[kind == POISONED].any()),
-        ("sectors hold the bytes", bool((sectors * np.int64(PAGE_BYTES // page_sectors) >= size).all())),
+        (
+            "sectors hold the bytes",
+            bool((sectors * np.int64(PAGE_BYTES // page_sectors) >= size)[kind != STAGED].all()),
+        ),
+        (
+            "staged pages are those of the buffer",
+            stored[kind == STAGED].tolist() == sorted(region.staged),
+        ),
     )
     for rule, holds in rules:
         if not holds:
@@ -95,6 +103,7 @@ def _check_account(region: Region) -> None:
     account, table, trims = region.account, region.table, region.trims
     _equal(f"stored pages of {region.host}", account.stored_pages, table.stored_pages)
     _equal(f"stored sectors of {region.host}", account.stored_sectors, int(table.sectors.sum(dtype=np.int64)))
+    _equal(f"staged pages of {region.host}", account.staged_pages, table.pages_of(PageKind.STAGED))
     poisoned = table.pages_of(PageKind.POISONED)
     _equal(f"poisoned pages of {region.host}", account.poisoned_pages, poisoned)
     waiting = trims.waiting

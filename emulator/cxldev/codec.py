@@ -59,6 +59,12 @@ class CompressedPages:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    def behind(self, count: int) -> CompressedPages:
+        """All pages but the first so many."""
+        return CompressedPages(
+            self.sizes[count:], self.words[count:], self.checksums[count:], self.pieces[count:]
+        )
+
     @property
     def data(self) -> bytes:
         """The pieces behind one another: a copy."""

@@ -25,7 +25,7 @@ MOST_ENGINES: Final = 1 << 16
 LONGEST_LATENCY_NS: Final = 3600 * NS_PER_SECOND
 """Of each part of the model. A page has 66 parts at most: times the pages of a request, below 2^63."""
 LONGEST_NS: Final = 365 * 24 * 3600 * NS_PER_SECOND
-"""Of a lease and of the TRIM delay: a year."""
+"""Of a lease, of the TRIM delay and of the staging delay: a year."""
 
 
 class ExhaustionMode(Enum):
@@ -99,6 +99,34 @@ class LatencyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StagingConfig:
+    """The buffer of pages that are acknowledged before they are compressed. Off unless it has bytes."""
+
+    bytes: int = 0
+    """Media set aside for it, whole pages. 0: every page is compressed before it is acknowledged."""
+    delay_ns: int = 1_000_000
+    """How long a page lies in it before its compression begins."""
+    bytes_per_second: int = 1 << 30
+    """How fast the compressor behind it takes pages out, uncompressed bytes."""
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0 or self.bytes % PAGE_BYTES:
+            raise ConfigError(f"staging is 0 or whole pages of {PAGE_BYTES} bytes, not {self.bytes}")
+        if not 0 <= self.delay_ns <= LONGEST_NS:
+            raise ConfigError(f"staging delay is 0..{LONGEST_NS} ns (a year), not {self.delay_ns}")
+        if not PAGE_BYTES <= self.bytes_per_second <= MOST_PHYSICAL_BYTES:
+            raise ConfigError(
+                f"staging rate is {PAGE_BYTES}..{MOST_PHYSICAL_BYTES} bytes per second, "
+                f"not {self.bytes_per_second}"
+            )
+
+    @property
+    def page_ns(self) -> int:
+        """What the compressor takes for one page, at least 1."""
+        return -(-PAGE_BYTES * NS_PER_SECOND // self.bytes_per_second)
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceConfig:
     """One device. Sizes in bytes, times in ns.
 
@@ -118,6 +146,7 @@ class DeviceConfig:
     exhaustion_mode: ExhaustionMode = ExhaustionMode.REFUSE
     trim_delay_ns: int = 0
     """How long a trimmed page's media stays in the queue. 0: released at once."""
+    staging: StagingConfig = field(default_factory=StagingConfig)
     watermarks: Watermarks = field(default_factory=Watermarks)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     default_lease_ns: int = 10 * NS_PER_SECOND
@@ -143,6 +172,10 @@ class DeviceConfig:
             (0 <= self.metadata_bytes <= PAGE_BYTES, "metadata is 0..4096 bytes a page"),
             (1 <= self.zstd_level <= 22, "zstd level is 1..22"),
             (0 <= self.trim_delay_ns <= LONGEST_NS, f"trim delay is 0..{LONGEST_NS} ns (a year)"),
+            (
+                self.staging.bytes <= self.physical_capacity_bytes // 2,
+                "staging is at most half of the physical capacity: the rest is for compressed pages",
+            ),
             (
                 0 < self.default_lease_ns <= self.max_lease_ns <= LONGEST_NS,
                 f"default lease is above 0 and at most the maximum, which is at most {LONGEST_NS} ns",

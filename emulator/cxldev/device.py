@@ -243,17 +243,19 @@ class Device:
         return TrimOutcome(trimmed, delay.device_ns, delay.wall_ns)
 
     def begin_flush(self, ref: SessionRef, now_ns: int) -> FlushTicket:
-        """Ask for all TRIMs of the region so far to be done."""
-        trims = self._region(ref, now_ns).trims
-        due_ns = trims.last_due_ns
-        return FlushTicket(
-            ref, self._power.now_ns if due_ns is None else due_ns, trims.last_number, trims.released_bytes
-        )
+        """Ask for all writes and TRIMs of the region so far to be done."""
+        region = self._region(ref, now_ns)
+        trims = region.trims
+        due_ns = max(self._power.now_ns, trims.last_due_ns or 0, region.last_staged_due_ns)
+        return FlushTicket(ref, due_ns, trims.last_number, trims.released_bytes, region.last_staged)
 
     def flush_done(self, ticket: FlushTicket, now_ns: int) -> FlushOutcome | None:
         """The outcome, or None if it is not done yet: ask again at `ticket.due_ns`."""
         region = self._region(ticket.ref, now_ns)
-        if region.trims.done_number < ticket.through_trim:
+        staging = self._power.staging
+        if region.trims.done_number < ticket.through_trim or (
+            staging is not None and staging.done_number < ticket.through_staged
+        ):
             return None
         self.counters.flush_requests += 1
         delay = self._delay(Operation.FLUSH, region, 0, 1)
@@ -261,7 +263,7 @@ class Device:
         return FlushOutcome(released, delay.device_ns, delay.wall_ns)
 
     def advance(self, now_ns: int) -> int | None:
-        """Let what is due happen: leases end, TRIMs are released, the arena is tidied up by one step.
+        """Let what is due happen: leases, TRIMs, staged writes, and one step of tidying up the arena.
 
         Returns when to come again, if at all.
         """

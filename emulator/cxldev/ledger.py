@@ -3,7 +3,10 @@
     used + free = physical
     used = sectors + metadata + staged + reserved
     metadata = (stored pages - poisoned pages + queued pages) * metadata_bytes
-    sectors + metadata = what the regions' accounts say, taken together
+    sectors + metadata + staged = what the regions' accounts say, taken together
+
+`staged` is what lies in the staging buffer. The rest of the buffer is free, but for staging only: what
+else may be taken is the *room*, free less the empty part of the buffer. It is never below 0.
 
 The parts are booked apart from each other, so that a slip in one shows in the sums. Every change goes
 through `Ledger._apply`; one that would break a rule raises `CapacityIdentityBroken` and books nothing.
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
 
 if TYPE_CHECKING:
@@ -34,22 +38,34 @@ class Account:
     queued_pages: int = 0
     """Trimmed, media not released yet. Pages that were poisoned have none, and do not wait."""
     queued_sectors: int = 0
+    staged_pages: int = 0
+    """Of the stored ones: in the staging buffer."""
     used_bytes: int = 0
-    """Sectors and metadata, of stored and of queued pages."""
+    """Sectors and metadata, of stored and of queued pages, and what is staged."""
 
     @property
     def unmet_bytes(self) -> int:
-        """Media that is guaranteed to the region and that it has not taken yet."""
-        return max(0, self.guaranteed_bytes - self.used_bytes)
+        """Media that is guaranteed to the region and that it has not taken yet.
+
+        The staging buffer is nobody's: what lies there will need guaranteed media when it leaves.
+        """
+        return max(0, self.guaranteed_bytes - self.used_bytes + self.staged_pages * PAGE_BYTES)
 
 
 class Ledger:
     """The books of one generation. Bytes, pages, sectors."""
 
     def __init__(
-        self, physical_bytes: int, sector_bytes: int, metadata_bytes: int, counters: Counters
+        self,
+        physical_bytes: int,
+        sector_bytes: int,
+        metadata_bytes: int,
+        counters: Counters,
+        staging_bytes: int = 0,
     ) -> None:
         self.physical_bytes = physical_bytes
+        self.staging_bytes = staging_bytes
+        """Size of the staging buffer."""
         self.sector_bytes = sector_bytes
         self.metadata_per_page = metadata_bytes
         self.free_bytes = physical_bytes
@@ -72,6 +88,11 @@ class Ledger:
         return self.sectors_bytes + self.metadata_bytes + self.staged_bytes + self.reserved_bytes
 
     @property
+    def room_bytes(self) -> int:
+        """Free media that is not set aside for staging."""
+        return self.free_bytes - self.staging_bytes + self.staged_bytes
+
+    @property
     def guaranteed_bytes(self) -> int:
         """All guarantees together."""
         return sum(account.guaranteed_bytes for account in self.accounts)
@@ -79,6 +100,12 @@ class Ledger:
     def unmet_of_others(self, account: Account) -> int:
         """Media that other regions are guaranteed and have not taken yet."""
         return sum(other.unmet_bytes for other in self.accounts if other is not account)
+
+    def room_in_limit(self, account: Account) -> int:
+        """What the region may still take. All of the media is no limit: what is missing then is media."""
+        if account.limit_bytes >= self.physical_bytes:
+            return _UNLIMITED
+        return account.limit_bytes - account.used_bytes
 
     def media_of(self, pages: int, sectors: int) -> int:
         """What so many pages with so many sectors take, metadata included. Poisoned pages do not count."""
@@ -102,11 +129,14 @@ class Ledger:
             sectors=-account.stored_sectors,
             queued_pages=-account.queued_pages,
             queued_sectors=-account.queued_sectors,
+            staged=-account.staged_pages,
         )
         self.accounts.remove(account)
         return released
 
-    def store(self, account: Account, pages: int, sectors: int, poisoned: int = 0) -> None:
+    def store(
+        self, account: Account, pages: int, sectors: int, poisoned: int = 0, *, staged: int = 0
+    ) -> None:
         """Stored pages and their sectors changed by this much; media that is released comes back at once.
 
         Args:
@@ -114,8 +144,9 @@ class Ledger:
             pages: pages that are not empty any more.
             sectors: sectors that they take more.
             poisoned: pages that are poisoned since, less those that were healed by bytes or by TRIM.
+            staged: pages that lie in the staging buffer since, less those that left it.
         """
-        self._apply(account, pages=pages, sectors=sectors, poisoned=poisoned)
+        self._apply(account, pages=pages, sectors=sectors, poisoned=poisoned, staged=staged)
 
     def queue(self, account: Account, pages: int, sectors: int) -> None:
         """Stored pages, none of them poisoned, were trimmed: their media stays in use until `release`."""
@@ -139,6 +170,7 @@ class Ledger:
         poisoned: int = 0,
         queued_pages: int = 0,
         queued_sectors: int = 0,
+        staged: int = 0,
         reserved_bytes: int = 0,
     ) -> None:
         """Book one change whole, or raise and book nothing. All arguments are differences."""
@@ -151,15 +183,18 @@ class Ledger:
         self.queued_pages += queued_pages
         self.sectors_bytes += sector_change
         self.metadata_bytes += metadata_change
+        staged_change = staged * PAGE_BYTES
+        self.staged_bytes += staged_change
         self.reserved_bytes += reserved_bytes
-        self.free_bytes -= sector_change + metadata_change + reserved_bytes
+        self.free_bytes -= sector_change + metadata_change + staged_change + reserved_bytes
         if account is not None:
             account.stored_pages += pages
             account.poisoned_pages += poisoned
             account.stored_sectors += sectors
             account.queued_pages += queued_pages
             account.queued_sectors += queued_sectors
-            account.used_bytes += sector_change + metadata_change
+            account.staged_pages += staged
+            account.used_bytes += sector_change + metadata_change + staged_change
         try:
             self.check(account)
         except CapacityIdentityBroken:
@@ -177,6 +212,8 @@ class Ledger:
             self.metadata_bytes,
             self.staged_bytes,
             self.reserved_bytes,
+            self.room_bytes,
+            self.staging_bytes - self.staged_bytes,
             self.stored_pages - self.poisoned_pages,
             self.poisoned_pages,
             self.stored_sectors,
@@ -189,7 +226,8 @@ class Ledger:
         with_media = self.stored_pages - self.poisoned_pages + self.queued_pages
         if self.metadata_bytes != with_media * self.metadata_per_page:
             raise CapacityIdentityBroken(f"metadata does not match the pages: {self.describe()}")
-        if sum([one.used_bytes for one in self.accounts]) != self.sectors_bytes + self.metadata_bytes:
+        booked = self.sectors_bytes + self.metadata_bytes + self.staged_bytes
+        if sum([one.used_bytes for one in self.accounts]) != booked:
             raise CapacityIdentityBroken(f"the regions do not add up to what is used: {self.describe()}")
         if account is not None and (
             min(
@@ -198,9 +236,11 @@ class Ledger:
                 account.stored_sectors,
                 account.queued_pages,
                 account.queued_sectors,
+                account.staged_pages,
+                account.stored_pages - account.poisoned_pages - account.staged_pages,
             )
             < 0
-            or account.used_bytes
+            or account.used_bytes - account.staged_pages * PAGE_BYTES
             != self.media_of(
                 account.stored_pages - account.poisoned_pages + account.queued_pages,
                 account.stored_sectors + account.queued_sectors,
@@ -225,6 +265,7 @@ class Ledger:
             self.queued_pages,
             self.sectors_bytes,
             self.metadata_bytes,
+            self.staged_bytes,
             self.reserved_bytes,
             self.free_bytes,
         )
@@ -236,6 +277,7 @@ class Ledger:
             account.stored_sectors,
             account.queued_pages,
             account.queued_sectors,
+            account.staged_pages,
             account.used_bytes,
         )
 
@@ -247,6 +289,7 @@ class Ledger:
             self.queued_pages,
             self.sectors_bytes,
             self.metadata_bytes,
+            self.staged_bytes,
             self.reserved_bytes,
             self.free_bytes,
         ) = before[0]
@@ -257,6 +300,7 @@ class Ledger:
                 account.stored_sectors,
                 account.queued_pages,
                 account.queued_sectors,
+                account.staged_pages,
                 account.used_bytes,
             ) = before[1]
 
@@ -264,8 +308,8 @@ class Ledger:
 def ratio_milli(pages: int, media_bytes: int) -> int:
     """Observed ratio, per mille: logical bytes by media bytes. 0 while nothing is stored.
 
-    `pages` are those that hold bytes: poisoned ones are left out, they would make a device that loses
-    pages look like one that compresses well.
+    `pages` are those that hold bytes on the media: poisoned ones are left out, they would make a device
+    that loses pages look like one that compresses well; staged ones, too: nobody knows their size yet.
 
     Pages that take no media at all (same-filled, and no metadata charged) have no finite ratio: the
     result is the largest that a 32-bit field can tell.
@@ -277,4 +321,6 @@ def ratio_milli(pages: int, media_bytes: int) -> int:
     return min(1000 * pages * 4096 // media_bytes, _LARGEST_RATIO)
 
 
+_UNLIMITED = 2**62
+"""Bytes; more than any device has."""
 _LARGEST_RATIO = 2**32 - 1

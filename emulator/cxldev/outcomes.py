@@ -26,8 +26,11 @@ class PageKind(IntEnum):
     | RAW         | yes               | a whole page's     | yes                | the page          |
     | SAME_FILLED | yes               | 0 (see below)      | none               | the word repeated |
     | POISONED    | yes               | 0                  | none               | an error          |
+    | STAGED      | yes               | those of the page  | yes, unless it is  | the page          |
+    |             |                   | that it replaces   | same-filled        |                   |
 
-    Only a ratio-collapse fault makes a same-filled page take sectors.
+    Only a ratio-collapse fault makes a same-filled page take sectors. A staged page takes 4096 bytes of the
+    staging buffer beside its sectors (see `staging`).
     """
 
     EMPTY = 0
@@ -35,6 +38,7 @@ class PageKind(IntEnum):
     RAW = 2
     SAME_FILLED = 3
     POISONED = 4
+    STAGED = 5
 
 
 # The same as plain ints: numpy takes microseconds to find out that an IntEnum is a number.
@@ -43,6 +47,7 @@ COMPRESSED: Final = 1
 RAW: Final = 2
 SAME_FILLED: Final = 3
 POISONED: Final = 4
+STAGED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +109,17 @@ class ReadTicket:
 
 @dataclass(frozen=True, slots=True)
 class FlushTicket:
-    """A flush that waits for the TRIMs queued before it."""
+    """A flush that waits for the TRIMs queued and the writes staged before it."""
 
     ref: SessionRef
     due_ns: int
-    """When the last of them is to be released; the moment of the call where there is none."""
+    """When the last of them is to be done; the moment of the call where there is none."""
     through_trim: int
-    """Number of the last of them within its region."""
+    """Number of the last TRIM of them within its region."""
     released_before_bytes: int
     """Media that TRIMs of the region had released when the flush began."""
+    through_staged: int
+    """Number of the last write before it that was staged."""
 
 
 # -- outcomes ---------------------------------------------------------------------------------

@@ -8,6 +8,9 @@
 | checksum | of the page, not compressed     | 0           | 0        | 0     |
 | place    | offset in the arena             | the word    | 1: told  | 0     |
 
+A STAGED page has size, checksum and place as it will have them once it is drained, and the sectors of
+the page that it replaces, which are charged until then.
+
 `told`: the event of this poisoning is in the log already; 0 until a read meets the page.
 """
 
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cxldev.outcomes import EMPTY, PageKind
+from cxldev.outcomes import COMPRESSED, EMPTY, SAME_FILLED, PageKind
 from cxldev.sparse import sparse_zeros
 
 if TYPE_CHECKING:
@@ -31,6 +34,14 @@ _FEW: Final = 1024
 """Pages of a TRIM up to which they are listed one by one."""
 _CHUNK: Final = 1 << 16
 """Pages that a resize looks at together: chunks that hold nothing are not copied."""
+
+
+def page_kinds(sizes: NDArray[np.int64], sectors: NDArray[np.int64], page_sectors: int) -> NDArray[np.uint8]:
+    """Kind of each page, by what it takes: of no bytes, of a whole page's sectors, of fewer."""
+    kinds = (sectors >= page_sectors).astype(np.uint8)
+    kinds += np.uint8(COMPRESSED)
+    kinds[sizes == 0] = SAME_FILLED
+    return kinds
 
 
 class PageTable:
@@ -91,6 +102,13 @@ class PageTable:
         self.place[pages] = 0
         if kind:
             self.census[kind, 0] += len(pages)
+
+    def drained(self, pages: NDArray[np.int64], kinds: NDArray[np.uint8], sectors: NDArray[np.int64]) -> None:
+        """These staged pages lie on the media; their bytes stay where they are."""
+        self._count(self.kind[pages], self.sectors[pages], -1)
+        self._count(kinds, sectors, 1)
+        self.kind[pages] = kinds
+        self.sectors[pages] = sectors
 
     def tell_poisoned(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these pages are poisoned and were not told of yet. They are, from now on."""

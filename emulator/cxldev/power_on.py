@@ -19,6 +19,7 @@ from cxldev.events import (
     EventLog,
     NoMoreWritesEntered,
     NoMoreWritesLeft,
+    PoisonFound,
     RegionDetached,
     WatermarkCrossed,
 )
@@ -27,6 +28,7 @@ from cxldev.ledger import Ledger
 from cxldev.outcomes import EMPTY, POISONED
 from cxldev.regions import RegionTable
 from cxldev.report import region_telemetry, telemetry
+from cxldev.staging import StagingQueue, drain_next, forget
 from cxldev.watermarks import NoMoreWritesState, WatermarkGauge
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _MOVED_TOGETHER: Final = 512
 """Pages whose bytes are moved in one step when the arena is compacted: well below a millisecond's work."""
 _SEEN_TOGETHER: Final = 1 << 17
 """Entries of page tables that are looked at for them in one step."""
+_TOLD_TOGETHER: Final = 512
+"""Addresses of one poison event at most, as in the error of a read."""
 
 
 class PowerOn:
@@ -55,8 +59,13 @@ class PowerOn:
         self.faults = faults
         self.now_ns = now_ns
         self.ledger = Ledger(
-            config.physical_capacity_bytes, config.sector_bytes, config.metadata_bytes, counters
+            config.physical_capacity_bytes,
+            config.sector_bytes,
+            config.metadata_bytes,
+            counters,
+            config.staging.bytes,
         )
+        self.staging = StagingQueue(config.staging) if config.staging.bytes else None
         self.arena = self._new_arena()
         self.regions = RegionTable(generation)
         self.gauge = WatermarkGauge(config)
@@ -67,29 +76,42 @@ class PowerOn:
         self._to_move: list[tuple[Region, int]] = []
         """Regions whose pages are to move within the arena, and the page to go on from. The last is next."""
         self._wake_ns: int | None = None
-        """No lease ends and no TRIM is due before this."""
+        """No lease ends and no TRIM or staged write is due before this."""
 
     # -- time -----------------------------------------------------------------------------------
 
     def tick(self, now_ns: int) -> None:
-        """Take the time: release what is due, end leases that ran out. Time never goes backwards."""
+        """Take the time: drain and release what is due, end leases that ran out. It never goes backwards."""
         self.now_ns = max(self.now_ns, now_ns)
         if self._wake_ns is None or self.now_ns < self._wake_ns:
             return
-        released = sum(region.trims.release_due(self.now_ns) for region in self.regions)
+        while self.staging is not None:
+            due_ns = self.staging.next_due_ns
+            if due_ns is None or due_ns > self.now_ns:
+                break
+            # What came back before it was drained is room for it, however late the clock is looked at.
+            self._come_back(due_ns)
+            drain_next(self)
+        self._come_back(self.now_ns)
+        self._wake_ns = self.deadline()
+
+    def _come_back(self, until_ns: int) -> None:
+        """Release the TRIMs and end the leases that are due by then."""
+        released = sum(region.trims.release_due(until_ns) for region in self.regions)
         if released:
             self.counters.released_pages += released
             self.settle()
         for region in self.regions:
-            if region.expires_ns <= self.now_ns:
+            if region.expires_ns <= until_ns:
                 self.counters.leases_expired += 1
                 self.drop(region, DetachCause.LEASE_EXPIRED)
-        self._wake_ns = self.deadline()
 
     def deadline(self) -> int | None:
         """When something is to happen by itself, if anything is."""
         times = [region.expires_ns for region in self.regions]
         times += [due for region in self.regions if (due := region.trims.next_due_ns) is not None]
+        if self.staging is not None and (due := self.staging.next_due_ns) is not None:
+            times.append(due)
         return min(times, default=None)
 
     def wake_by(self, due_ns: int) -> None:
@@ -102,17 +124,17 @@ class PowerOn:
         """Media was taken or released: let all that follows from it happen."""
         ledger = self.ledger
         wanted = self.faults.held_back_bytes(ledger.physical_bytes)
-        change = min(wanted - ledger.reserved_bytes, ledger.free_bytes)
+        change = min(wanted - ledger.reserved_bytes, ledger.room_bytes)
         if change:
             ledger.reserve(change)
-        moved = self.gauge.move(ledger.free_bytes)
+        moved = self.gauge.move(ledger.room_bytes)
         if moved is not None:
             if moved[1] > moved[0]:
                 self.counters.watermark_falls += 1
             else:
                 self.counters.watermark_rises += 1
             self.record(WatermarkCrossed(*moved))
-        if self.no_more_writes.left(ledger.free_bytes):
+        if self.no_more_writes.left(ledger.room_bytes):
             self.record(NoMoreWritesLeft())
         if self.arena.untidy or self.arena.wasteful:
             self.tidy()
@@ -144,6 +166,8 @@ class PowerOn:
     def empty(self, region: Region, pages: NDArray[np.int64], kind: int = EMPTY) -> int:
         """Stored pages become empty, or poisoned. Returns their sectors, which are still booked."""
         table = region.table
+        if region.staged:
+            forget(self, region, pages)
         sectors = int(table.sectors[pages].sum())
         self.free_places(region, pages)
         table.clear(pages, kind)
@@ -173,6 +197,7 @@ class PowerOn:
 
     def drop(self, region: Region, cause: DetachCause) -> int:
         """End a region: all its media comes back at once. Returns the bytes released."""
+        region.staged.clear()  # its account says what that releases
         self.empty(region, region.table.stored_in(0, region.pages))
         self.counters.released_pages += region.account.queued_pages
         released = self.ledger.close_account(region.account)
@@ -189,6 +214,16 @@ class PowerOn:
         sequence = self.events.last_sequence + 1
         seen = telemetry(self, self.region_telemetry(region), event_sequence=sequence)
         self.events.append(Event(sequence, self.generation, self.now_ns, seen, kind))
+
+    def tell_poison(self, region: Region, pages: NDArray[np.int64]) -> None:
+        """Record what was found: each page once for each time that it was poisoned, however often it is met.
+
+        A page that was healed meanwhile is not told of.
+        """
+        pages = pages[pages < region.pages]
+        dpas = (pages[region.table.tell_poisoned(pages)] * PAGE_BYTES).tolist()
+        for start in range(0, len(dpas), _TOLD_TOGETHER):
+            self.record(PoisonFound(tuple(dpas[start : start + _TOLD_TOGETHER])), region)
 
     def telemetry(self, region: Region | None = None) -> Telemetry:
         """The device now, and one region."""

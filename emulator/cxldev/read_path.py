@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cxldev.codec import StoredPages
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned
-from cxldev.events import PoisonFound
 from cxldev.faults import Command, Delay, Operation
 from cxldev.outcomes import POISONED, ReadOutcome, ReadTicket, SessionRef
+from cxldev.staging import read_from_buffer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
     from cxldev.regions import Region
 
 
-_TOLD_TOGETHER: Final = 512
-"""Addresses of one event at most, as in the error of the read."""
-
-
 def open_read(power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np.int64]) -> ReadTicket:
     """Look the pages up. What they hold now is what the read gives, whatever happens meanwhile."""
     table = region.table
+    kinds, sizes = table.kind[pages], table.size[pages].astype(np.int64)
+    sectors = table.sectors[pages].astype(np.int64)
+    if region.staged:
+        read_from_buffer(kinds, sizes, sectors)
     stored = StoredPages(
-        kinds=table.kind[pages],
-        sizes=table.size[pages].astype(np.int64),
+        kinds=kinds,
+        sizes=sizes,
         places=table.place[pages],
         checksums=table.checksum[pages],
         memory=power.arena.memory,
     )
-    sectors = table.sectors[pages].astype(np.int64)
     return ReadTicket(ref, region, pages, sectors, stored, power.arena, power.arena.begin_read())
 
 
@@ -68,7 +67,7 @@ def close_read(
     counters.poison_read_pages += len(lost)
     dpas = tuple((ticket.pages[lost] * PAGE_BYTES).tolist())
     if region.attached:
-        _tell(power, region, ticket.pages[lost])
+        power.tell_poison(region, ticket.pages[lost])
     raise Poisoned(
         f"the bytes of {len(dpas)} of {count} pages are lost, the first at {dpas[0]:#x}; read the others "
         "without them; a write or a TRIM heals a page",
@@ -76,17 +75,6 @@ def close_read(
         device_ns=delay.device_ns,
         wall_ns=delay.wall_ns,
     )
-
-
-def _tell(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> None:
-    """Record what was found: each page once for each time that it was poisoned, however often it is read.
-
-    A page that was healed while the read was open is not told of.
-    """
-    pages = pages[pages < region.pages]
-    dpas = (pages[region.table.tell_poisoned(pages)] * PAGE_BYTES).tolist()
-    for start in range(0, len(dpas), _TOLD_TOGETHER):
-        power.record(PoisonFound(tuple(dpas[start : start + _TOLD_TOGETHER])), region)
 
 
 def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) -> None:

@@ -47,6 +47,11 @@ class Region:
     trims: TrimQueue
     table: PageTable = field(init=False)
     attached: bool = True
+    staged: dict[int, int] = field(default_factory=dict)
+    """Its pages in the staging buffer: the number of the write that each lies in."""
+    last_staged: int = 0
+    """Number of its newest write that was staged."""
+    last_staged_due_ns: int = 0
 
     def __post_init__(self) -> None:
         self.table = PageTable(self.pages)

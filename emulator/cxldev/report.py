@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
     """One region as its host may see it."""
     account = region.account
-    with_bytes = account.stored_pages - account.poisoned_pages
+    with_bytes = account.stored_pages - account.poisoned_pages - account.staged_pages
     return RegionTelemetry(
         host=region.host,
         logical_bytes=region.logical_bytes,
@@ -38,7 +38,7 @@ def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
 def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence: int) -> Telemetry:
     """The device as a host may see it."""
     config, ledger = power.config, power.ledger
-    with_bytes = ledger.stored_pages - ledger.poisoned_pages
+    with_bytes = ledger.stored_pages - ledger.poisoned_pages - ledger.staged_bytes // PAGE_BYTES
     return Telemetry(
         generation=power.generation,
         event_sequence=event_sequence,
@@ -53,6 +53,7 @@ def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence:
         no_more_writes=power.no_more_writes.active,
         trim_queued_pages=ledger.queued_pages,
         writes_refused_pages=power.refused_pages,
+        media_staged_bytes=ledger.staged_bytes,
         region=region,
     )
 

@@ -51,6 +51,7 @@ class Telemetry:
     no_more_writes: bool
     trim_queued_pages: int
     writes_refused_pages: int
+    media_staged_bytes: int
     region: RegionTelemetry | None = None
 
 
@@ -104,6 +105,12 @@ class Counters:
     """A written page was one repeated byte or word, and took no sector."""
     raw_pages: int = 0
     """A written page saved no sector, and was stored raw."""
+    staged_pages: int = 0
+    """A page was acknowledged into the staging buffer."""
+    drained_pages: int = 0
+    """A staged page was compressed and stored."""
+    written_through_pages: int = 0
+    """A page of a device with staging did not go into the buffer: it was full, or the device too."""
     no_more_writes: int = 0
     """The device went into no more writes (once per episode)."""
     refused_media_pages: int = 0
@@ -116,6 +123,8 @@ class Counters:
     """A write was acknowledged and poisoned for want of media (mode `poison`)."""
     poison_created_injected_pages: int = 0
     """The operator poisoned a page."""
+    poison_created_staging_pages: int = 0
+    """A page was acknowledged into the staging buffer, and found no room when it was drained."""
     poison_created_checksum_pages: int = 0
     """A read found bytes that do not match their checksum."""
     poison_read_pages: int = 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
 from cxldev.errors import NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
 from cxldev.faults import Command, Delay, Operation
-from cxldev.outcomes import COMPRESSED, EMPTY, POISONED, RAW, SAME_FILLED, WriteOutcome
+from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED, WriteOutcome
+from cxldev.page_table import page_kinds
+from cxldev.staging import forget, pages_to_stage
 from cxldev.write_single import store_single
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from cxldev.codec import CompressedPages
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
-
-_UNLIMITED: Final = 2**62
-"""Bytes; more than any device has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +50,29 @@ def store_pages(
             return outcome
     if int(pages.max()) >= region.pages:
         raise OutOfRange(f"the region shrank to {region.logical_bytes} bytes while the write was under way")
-    config, ledger, table = power.config, power.ledger, region.table
+    staged = device_ns = 0
+    if power.staging is not None:
+        staged, device_ns = _stage(power, region, pages, packed, in_flight_pages)
+        if staged == count:
+            power.counters.write_requests += 1
+            power.settle()
+            delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
+            return WriteOutcome(count, delay.device_ns, delay.wall_ns)
+        packed = packed.behind(staged)
+    asked, pages = pages, pages[staged:]
+    config, ledger = power.config, power.ledger
 
     sector = config.sector_bytes
     plain_sectors = (packed.sizes + (sector - 1)) // sector
     sectors = power.faults.sectors_for(plain_sectors, sector)
-    kinds_held = table.kind[pages]
-    held = _Held(kinds_held == EMPTY, kinds_held == POISONED, table.sectors[pages].astype(np.int64))
+    held = _held(region, pages)
     bare = held.empty | held.poisoned
     growth = (sectors - held.sectors) * sector + bare * config.metadata_bytes
     wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
     room = Room(
-        free_bytes=ledger.free_bytes - wanted_back,
+        free_bytes=ledger.room_bytes - wanted_back,
         unmet_of_others_bytes=ledger.unmet_of_others(region.account),
-        limit_bytes=_room_in_limit(region, ledger.physical_bytes),
+        limit_bytes=ledger.room_in_limit(region.account),
     )
     if config.exhaustion_mode is ExhaustionMode.REFUSE:
         decision = admit(growth, room)
@@ -72,18 +80,17 @@ def store_pages(
         decision = admit_or_poison(growth, ~bare * -config.metadata_bytes - held.sectors * sector, room)
 
     accepted = decision.accepted
-    device_ns = 0
     if accepted:
-        kinds = _kinds(packed.sizes[:accepted], sectors[:accepted], PAGE_BYTES // sector)
+        kinds = page_kinds(packed.sizes[:accepted], sectors[:accepted], PAGE_BYTES // sector)
         _enter(power, region, pages, packed, kinds=kinds, sectors=sectors, held=held, decision=decision)
-        device_ns = power.latency.of_write(
+        device_ns += power.latency.of_write(
             region.number, pages[:accepted], kinds, sectors[:accepted], in_flight_pages
         )
     delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
     power.counters.write_requests += 1
-    if accepted:
-        if power.faults.armed:
-            power.faults.stored(np.delete(plain_sectors[:accepted], decision.poisoned), sector)
+    if accepted and power.faults.armed:
+        power.faults.stored(np.delete(plain_sectors[:accepted], decision.poisoned), sector)
+    if accepted or staged:
         power.settle()
     if decision.poisoned:
         power.counters.poison_created_exhaustion_pages += len(decision.poisoned)
@@ -91,24 +98,44 @@ def store_pages(
     if decision.media_exhausted:
         power.media_exhausted()
     if decision.obstacle is not None:
-        raise _refusal(power, region, decision, pages, delay)
-    return WriteOutcome(accepted, delay.device_ns, delay.wall_ns)
+        raise _refusal(power, region, replace(decision, accepted=staged + accepted), asked, delay)
+    return WriteOutcome(staged + accepted, delay.device_ns, delay.wall_ns)
 
 
-def _room_in_limit(region: Region, physical_bytes: int) -> int:
-    """What the region may still take. All of the media is no limit: what is missing then is media."""
-    account = region.account
-    if account.limit_bytes >= physical_bytes:
-        return _UNLIMITED
-    return account.limit_bytes - account.used_bytes
+def _stage(
+    power: PowerOn, region: Region, pages: NDArray[np.int64], packed: CompressedPages, in_flight_pages: int
+) -> tuple[int, int]:
+    """Acknowledge pages from the front into the staging buffer: how many, and the device time, ns."""
+    staging = power.staging
+    assert staging is not None
+    count = pages_to_stage(power, region, pages)
+    power.counters.staged_pages += count
+    power.counters.written_through_pages += len(pages) - count
+    if not count:
+        return 0, 0
+    pages = pages[:count]
+    held = _held(region, pages)
+    kinds = np.full(count, STAGED, np.uint8)
+    _enter(
+        power,
+        region,
+        pages,
+        packed,
+        kinds=kinds,
+        sectors=held.sectors,
+        held=held,
+        decision=Admission(count, None),
+        staged=count,
+    )
+    power.wake_by(staging.push(region, pages, power.now_ns))
+    return count, power.latency.of_write(
+        region.number, pages, kinds, np.zeros(count, np.int64), in_flight_pages
+    )
 
 
-def _kinds(sizes: NDArray[np.int64], sectors: NDArray[np.int64], page_sectors: int) -> NDArray[np.uint8]:
-    """Kind of each page, by what it takes: of no bytes, of a whole page's sectors, of fewer."""
-    kinds = (sectors >= page_sectors).astype(np.uint8)
-    kinds += np.uint8(COMPRESSED)
-    kinds[sizes == 0] = SAME_FILLED
-    return kinds
+def _held(region: Region, pages: NDArray[np.int64]) -> _Held:
+    kinds = region.table.kind[pages]
+    return _Held(kinds == EMPTY, kinds == POISONED, region.table.sectors[pages].astype(np.int64))
 
 
 def _enter(
@@ -121,8 +148,12 @@ def _enter(
     sectors: NDArray[np.int64],
     held: _Held,
     decision: Admission,
+    staged: int = 0,
 ) -> None:
-    """Put the acknowledged pages into the books. `kinds` and `sectors` are changed where one is poisoned."""
+    """Put the acknowledged pages into the books. `kinds` and `sectors` are changed where one is poisoned.
+
+    `staged` of them, all or none, go into the staging buffer.
+    """
     accepted = decision.accepted
     sizes, checksums = packed.sizes[:accepted], packed.checksums[:accepted]
     entries = packed.words[:accepted].copy()
@@ -142,11 +173,14 @@ def _enter(
         pieces = packed.pieces if whole else [packed.pieces[index] for index in in_arena.tolist()]
         power.arena.store(places, arena_sizes, pieces)
         entries[in_arena] = places
+    if region.staged:
+        forget(power, region, pages)
     power.ledger.store(
         region.account,
         int(np.count_nonzero(held.empty[:accepted])),
         int(sectors.sum()) - int(held.sectors[:accepted].sum()),
         poisoned=len(decision.poisoned) - int(np.count_nonzero(held.poisoned[:accepted])),
+        staged=staged,
     )
     power.free_places(region, pages)
     region.table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
@@ -187,7 +221,7 @@ def _refusal(
         kind = NoMoreWrites
         power.faults.turned_away(refused)
         message = (
-            f"no more writes: {where}; {ledger.free_bytes} bytes are free, of which "
+            f"no more writes: {where}; {ledger.room_bytes} bytes are free, of which "
             f"{ledger.unmet_of_others(region.account)} are guaranteed to other regions. TRIM pages and "
             "FLUSH, then try the rest again"
         )

@@ -1,8 +1,8 @@
 """Storing one page, as page faults do: the same as `write_path`, in plain numbers.
 
 numpy's fixed costs are those of hundreds of pages. This takes only what needs no decision: no fault is
-armed, and the page fits and heals no poison. All else is left to the general path, which is the one that
-defines the rules.
+armed, there is no staging, and the page fits and heals no poison. All else is left to the general path,
+which is the one that defines the rules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def store_single(
 ) -> WriteOutcome | None:
     """Store the one page of a write; None, with nothing changed, if that is not for this path."""
     config, ledger, table, account = power.config, power.ledger, region.table, region.account
-    if power.faults.armed or page >= region.pages:
+    if power.faults.armed or power.staging is not None or page >= region.pages:
         return None
     held = table.kind.item(page)
     if held == POISONED:

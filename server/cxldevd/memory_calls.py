@@ -100,6 +100,7 @@ class MemoryCalls:
                 with self._runtime.device() as (device, now_ns):
                     # Not only before: who gave this call up may have stored newer bytes meanwhile.
                     _still_there(caller)
+                    self._expect_draining(now_ns)
                     outcome = device.commit_write(
                         ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
                     )
@@ -145,6 +146,12 @@ class MemoryCalls:
         return outcome
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _expect_draining(self, now_ns: int) -> None:
+        """Something may have been staged: it is due no earlier than after the delay."""
+        staging = self._runtime.config.staging
+        if staging.bytes:
+            self._runtime.expect(now_ns + staging.delay_ns)
 
     def _read(self, ref: SessionRef, dpas: from_wire.Addresses) -> ReadOutcome:
         with self._runtime.device() as (device, now_ns):

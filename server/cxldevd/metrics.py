@@ -99,6 +99,13 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
         lambda c: c.same_filled_pages,
     ),
     ("raw_written_pages", "Pages written that saved no sector and were stored raw.", lambda c: c.raw_pages),
+    ("staged_pages", "Pages acknowledged into the staging buffer.", lambda c: c.staged_pages),
+    ("drained_pages", "Staged pages that were compressed and stored.", lambda c: c.drained_pages),
+    (
+        "written_through_pages",
+        "Pages that a device with a staging buffer compressed before the answer, as it was full.",
+        lambda c: c.written_through_pages,
+    ),
     (
         "no_more_writes_episodes",
         "Times that the device went into no more writes.",
@@ -123,6 +130,11 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
         "poison_created_exhaustion_pages",
         "Pages acknowledged and poisoned for want of media, in exhaustion mode poison.",
         lambda c: c.poison_created_exhaustion_pages,
+    ),
+    (
+        "poison_created_staging_pages",
+        "Pages acknowledged into the staging buffer that found no room when they left it.",
+        lambda c: c.poison_created_staging_pages,
     ),
     (
         "poison_created_injected_pages",

@@ -180,6 +180,24 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.DURATION,
                 "How long a trimmed page's media stays in the queue; 0ns: released at once.",
             ),
+            Setting(
+                "staging",
+                "device.staging.bytes",
+                kinds.BYTES,
+                "Buffer of pages that are acknowledged before they are compressed; 0B: none.",
+            ),
+            Setting(
+                "staging-delay",
+                "device.staging.delay_ns",
+                kinds.DURATION,
+                "How long a page lies in the buffer before its compression begins.",
+            ),
+            Setting(
+                "staging-rate",
+                "device.staging.bytes_per_second",
+                kinds.BYTES,
+                "Uncompressed bytes that leave the buffer in one second at most.",
+            ),
         ),
     ),
     (

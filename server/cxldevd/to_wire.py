@@ -39,6 +39,7 @@ _PAGE_KINDS: Final = {
     PageKind.RAW: operator_pb2.PAGE_KIND_RAW,
     PageKind.SAME_FILLED: operator_pb2.PAGE_KIND_SAME_FILLED,
     PageKind.POISONED: operator_pb2.PAGE_KIND_POISONED,
+    PageKind.STAGED: operator_pb2.PAGE_KIND_STAGED,
 }
 
 
@@ -70,6 +71,7 @@ def identity(config: DeviceConfig, generation: str) -> device_pb2.IdentifyRespon
             critical_bytes=physical * marks.critical_milli // 1000,
             hysteresis_bytes=physical * marks.hysteresis_milli // 1000,
         ),
+        staging_bytes=config.staging.bytes,
     )
 
 
@@ -104,6 +106,7 @@ def telemetry(of: Telemetry) -> types_pb2.Telemetry:
         trim_queued_pages=of.trim_queued_pages,
         writes_refused_pages=of.writes_refused_pages,
         region=None if of.region is None else region(of.region),
+        media_staged_bytes=of.media_staged_bytes,
     )
 
 
@@ -234,6 +237,7 @@ def _counters(of: Counters) -> operator_pb2.DeviceCounters:
             of.poison_created_exhaustion_pages
             + of.poison_created_injected_pages
             + of.poison_created_checksum_pages
+            + of.poison_created_staging_pages
         ),
         poison_read_pages=of.poison_read_pages,
         peak_media_used_bytes=of.peak_media_used_bytes,

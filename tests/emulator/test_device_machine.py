@@ -25,7 +25,6 @@ from emulator_machine import (
     POOL,
     REGION_PAGES,
     DeviceBesideModel,
-    OpenFlush,
     OpenRead,
     OpenWrite,
 )
@@ -40,10 +39,14 @@ some_pages = st.lists(st.integers(0, REGION_PAGES - 1), min_size=1, max_size=10,
 class DeviceMachine(DeviceBesideModel):
     """All that can be asked, as rules."""
 
-    @initialize(mode=st.sampled_from(ExhaustionMode), trim_delay=st.sampled_from((0, 50)))
-    def power_on(self, mode: ExhaustionMode, trim_delay: int) -> None:
+    @initialize(
+        mode=st.sampled_from(ExhaustionMode),
+        trim_delay=st.sampled_from((0, 50)),
+        staging=st.sampled_from((0, 6 * PAGE_BYTES)),
+    )
+    def power_on(self, mode: ExhaustionMode, trim_delay: int, staging: int) -> None:
         """Every combination of the settings that matter, three hosts attached."""
-        self.build(mode, trim_delay)
+        self.build(mode, trim_delay, staging)
         for host in HOSTS:
             self.attach(host, REGION_PAGES, 0, None, take_over=False)
 
@@ -250,28 +253,22 @@ class DeviceMachine(DeviceBesideModel):
     def flush(self, host: str, wait: bool) -> None:
         """Done when all that was queued before it is released."""
         if region := self.region(host):
-            ticket = self.device.begin_flush(self.ref(region), self.now)
-            assert ticket.due_ns == (region.queue[-1][0] if region.queue else self.now)
-            before = region.trim_released
+            flush = self.open_flush(region)
             if wait:
-                self.now = ticket.due_ns
+                self.now = flush.ticket.due_ns
                 self.model.advance(self.now)
                 if self.region(host) is not region:
                     with pytest.raises(SessionError):
-                        self.device.flush_done(ticket, self.now)
+                        self.device.flush_done(flush.ticket, self.now)
                     return
-            outcome = self.device.flush_done(ticket, self.now)
-            assert (outcome is None) == bool(region.queue)
-            if outcome is not None:
-                assert outcome.released_media_bytes == region.trim_released - before
+            assert self.end_flush(flush) or not wait
 
     @rule(host=hosts)
     def begin_flush(self, host: str) -> None:
         """One that is asked after later, or never."""
         region = self.region(host)
         if region is not None and len(self.flushes) < 4:
-            ticket = self.device.begin_flush(self.ref(region), self.now)
-            self.flushes.append(OpenFlush(ticket, region, region.trim_released))
+            self.flushes.append(self.open_flush(region))
 
     @precondition(lambda self: self.flushes)
     @rule(data=st.data())
@@ -284,10 +281,7 @@ class DeviceMachine(DeviceBesideModel):
                 self.device.flush_done(ticket, self.now)
             self.flushes.remove(flush)
             return
-        outcome = self.device.flush_done(ticket, self.now)
-        assert (outcome is None) == any(due <= ticket.due_ns for due, _, _ in region.queue)
-        if outcome is not None:
-            assert outcome.released_media_bytes == region.trim_released - flush.released_before
+        if self.end_flush(flush):
             self.flushes.remove(flush)
 
     # -- faults ---------------------------------------------------------------------------------

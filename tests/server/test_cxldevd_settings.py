@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cramwire.transport import MESSAGE_BYTES
-from cxldev.config import DeviceConfig, ExhaustionMode, LatencyConfig, Watermarks
+from cxldev.config import DeviceConfig, ExhaustionMode, LatencyConfig, StagingConfig, Watermarks
 from cxldevd.addresses import Address, parse_address
 from cxldevd.settings import TABLE, Settings, SettingsError, build
 from cxldevd.sources import resolve
@@ -68,6 +68,9 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "zstd-level": ("3", 3),
     "exhaustion-mode": ("poison", ExhaustionMode.POISON),
     "trim-delay": ("20ms", 20_000_000),
+    "staging": ("64KiB", 65_536),
+    "staging-delay": ("5ms", 5_000_000),
+    "staging-rate": ("2GiB", 1 << 31),
     "watermark-high": ("600", 600),
     "watermark-medium": ("300", 300),
     "watermark-low": ("150", 150),
@@ -126,7 +129,8 @@ def test_all_that_a_device_is_built_from_can_be_set() -> None:
     fields = {f"device.{one.name}" for one in dataclasses.fields(DeviceConfig)}
     fields |= {f"device.watermarks.{one.name}" for one in dataclasses.fields(Watermarks)}
     fields |= {f"device.latency.{one.name}" for one in dataclasses.fields(LatencyConfig)}
-    fields -= {"device.watermarks", "device.latency"}
+    fields |= {f"device.staging.{one.name}" for one in dataclasses.fields(StagingConfig)}
+    fields -= {"device.watermarks", "device.latency", "device.staging"}
     fields |= {one.name for one in dataclasses.fields(Settings)} - {"device"}
     assert settable == fields
 

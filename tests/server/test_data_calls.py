@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cramwire.v1 import memory_pb2, types_pb2
-from cxldev.config import ExhaustionMode
+from cramwire.v1 import device_pb2, memory_pb2, types_pb2
+from cxldev.config import ExhaustionMode, StagingConfig
 from server_helpers import MIB, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 
 pytestmark = pytest.mark.usefixtures("each_transport")
@@ -78,6 +78,24 @@ def test_flush_waits_for_queued_trims() -> None:
         bench.clock.advance(2 * SECOND)
         assert flush.result().released_media_bytes == 4 * (PAGE + 16)
         assert host.telemetry().media_used_bytes == 0
+
+
+def test_staged_pages_are_drained_behind() -> None:
+    """By the timer, with nobody asking; a FLUSH waits for it. What the device set aside is told."""
+    staging = StagingConfig(8 * PAGE, SECOND, 1 << 43)
+    with bench_of(staging=staging) as bench:
+        assert bench.device.Identify(device_pb2.IdentifyRequest()).staging_bytes == 8 * PAGE
+        host = bench.attach()
+        assert host.write(0, noise(4)).accepted_pages == 4
+        assert host.telemetry().media_staged_bytes == 4 * PAGE
+        assert host.read(0, 4) == noise(4)
+        flush = bench.memory.Flush.future(memory_pb2.FlushRequest(**host.ref), timeout=30)
+        due_ns = bench.clock.now_ns() + SECOND + 4
+        assert bench.clock.until_waited_for(due_ns, waiters=2)
+        bench.clock.advance(SECOND + 4)
+        assert flush.result().released_media_bytes == 0
+        assert host.telemetry().media_staged_bytes == 0
+        assert host.read(0, 4) == noise(4)
 
 
 def test_flush_with_nothing_queued_answers_at_once(host: Host) -> None:

@@ -33,6 +33,8 @@ class _PageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PageKind.Val
     PAGE_KIND_RAW: _PageKind.ValueType  # 3
     PAGE_KIND_SAME_FILLED: _PageKind.ValueType  # 4
     PAGE_KIND_POISONED: _PageKind.ValueType  # 5
+    PAGE_KIND_STAGED: _PageKind.ValueType  # 6
+    """Acknowledged, and not compressed yet."""
 
 class PageKind(_PageKind, metaclass=_PageKindEnumTypeWrapper): ...
 
@@ -42,6 +44,8 @@ PAGE_KIND_COMPRESSED: PageKind.ValueType  # 2
 PAGE_KIND_RAW: PageKind.ValueType  # 3
 PAGE_KIND_SAME_FILLED: PageKind.ValueType  # 4
 PAGE_KIND_POISONED: PageKind.ValueType  # 5
+PAGE_KIND_STAGED: PageKind.ValueType  # 6
+"""Acknowledged, and not compressed yet."""
 Global___PageKind: _TypeAlias = PageKind  # noqa: Y015
 
 @_typing.final

@@ -136,6 +136,7 @@ class Telemetry(_message.Message):
     TRIM_QUEUED_PAGES_FIELD_NUMBER: _builtins.int
     WRITES_REFUSED_PAGES_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
+    MEDIA_STAGED_BYTES_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     """Random id of this power-on, 16 hex digits."""
     event_sequence: _builtins.int
@@ -158,6 +159,8 @@ class Telemetry(_message.Message):
     """Pages that were trimmed and whose media is not released yet."""
     writes_refused_pages: _builtins.int
     """Pages refused since power-on, of all regions."""
+    media_staged_bytes: _builtins.int
+    """Of media_used_bytes: pages that were acknowledged and are not compressed yet."""
     @_builtins.property
     def region(self) -> Global___RegionTelemetry:
         """The caller's region; absent where no region is meant."""
@@ -179,10 +182,11 @@ class Telemetry(_message.Message):
         trim_queued_pages: _builtins.int = ...,
         writes_refused_pages: _builtins.int = ...,
         region: Global___RegionTelemetry | None = ...,
+        media_staged_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_sequence", b"event_sequence", "generation", b"generation", "logical_capacity_bytes", b"logical_capacity_bytes", "media_free_bytes", b"media_free_bytes", "media_used_bytes", b"media_used_bytes", "no_more_writes", b"no_more_writes", "physical_capacity_bytes", b"physical_capacity_bytes", "ratio_milli", b"ratio_milli", "region", b"region", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages", "watermark", b"watermark", "writes_refused_pages", b"writes_refused_pages", "zratio_milli", b"zratio_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_sequence", b"event_sequence", "generation", b"generation", "logical_capacity_bytes", b"logical_capacity_bytes", "media_free_bytes", b"media_free_bytes", "media_staged_bytes", b"media_staged_bytes", "media_used_bytes", b"media_used_bytes", "no_more_writes", b"no_more_writes", "physical_capacity_bytes", b"physical_capacity_bytes", "ratio_milli", b"ratio_milli", "region", b"region", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages", "watermark", b"watermark", "writes_refused_pages", b"writes_refused_pages", "zratio_milli", b"zratio_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
