@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cramlab.scenario.expectation import Figure, FigureExpectation, Window
+from cramlab.scenario.expectation import Figure, FigureExpectation, OrderExpectation, Window
 from cramlab.scenario.figures import evaluate_figure
 from cramlab.scenario.measurements import EVENTS
 from cramwire.units import format_bytes, format_duration
@@ -13,11 +13,13 @@ from cramwire.units import format_bytes, format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cramlab.scenario.expectation import Bound, EventPattern, Expectation, OrderExpectation
+    from cramlab.scenario.expectation import Bound, EventPattern, Expectation
     from cramlab.scenario.measurements import Event, Measurements, Outcome
 
-_ALWAYS: Final = "no byte was read back wrong"
-"""Holds in every scenario, said or not."""
+_NO_WRONG_BYTE: Final = "no byte was read back wrong"
+_NO_OWN_END: Final = "no host ended by itself"
+"""Both hold in every scenario, said or not; but an end that is expected may come."""
+_ENDED: Final = "host_ended"
 _WRONG_PAGES: Final = Figure("cram_mismatched_pages_total")
 
 
@@ -51,15 +53,10 @@ class Verdict:
 def evaluate(outcome: Outcome) -> tuple[Verdict, ...]:
     """A verdict on every expectation, in the file's order, and on what must always hold."""
     measured, scenario = outcome.measurements, outcome.scenario
-    wrong = [
-        (host.name, evaluate_figure(_WRONG_PAGES, measured, host.name, Window())) for host in scenario.hosts
-    ]
-    always = tuple(
-        Finding(name, not pages, pages, "never ran" if pages is None else f"{pages:g} pages wrong")
-        for name, pages in wrong
-    )
+    names = [host.name for host in scenario.hosts]
     return (
-        Verdict(_ALWAYS, 0, always),
+        Verdict(_NO_WRONG_BYTE, 0, tuple(_wrong_bytes(measured, name) for name in names)),
+        Verdict(_NO_OWN_END, 0, tuple(_own_end(outcome, name) for name in names)),
         *(
             Verdict(expected.that, expected.line, tuple(_findings(expected, measured)))
             for expected in scenario.expectations
@@ -78,6 +75,30 @@ def _findings(expected: Expectation, measured: Measurements) -> Iterator[Finding
             yield _judge_figure(expected, measured, who)
         else:
             yield _judge_order(expected, measured, who)
+
+
+# -- always --------------------------------------------------------------------------------------
+
+
+def _wrong_bytes(measured: Measurements, who: str) -> Finding:
+    pages = evaluate_figure(_WRONG_PAGES, measured, who, Window())
+    if pages is None:
+        return Finding(who, holds=False, figure=None, text="it never showed its metrics")
+    return Finding(who, not pages, pages, f"{pages:g} pages wrong")
+
+
+def _own_end(outcome: Outcome, who: str) -> Finding:
+    ends = [event for event in outcome.measurements.events if event.who == who and event.name == _ENDED]
+    is_expected = any(
+        isinstance(expected, OrderExpectation)
+        and expected.comes.name == _ENDED
+        and not expected.never
+        and who in expected.hosts
+        for expected in outcome.scenario.expectations
+    )
+    reasons = ", ".join(event.facts.get("reason", "") for event in ends)
+    text = f"ended by itself: {reasons}{', as expected' if is_expected else ''}" if ends else "it did not"
+    return Finding(who, is_expected or not ends, None, text)
 
 
 # -- figures --------------------------------------------------------------------------------------

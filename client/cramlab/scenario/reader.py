@@ -62,7 +62,8 @@ def read_scenario(path: Path, seed: int | None = None) -> Scenario:
         root.fail("a scenario has at least one host: [host.NAME]")
     steps = [step for _, own in placed for step in own]
     timeline = TimelineReader(hosts, seed, duration_ns)
-    for entry in root.tables("timeline"):
+    # By time first: what is cleared must have been armed before, wherever the file says so.
+    for entry in sorted(root.tables("timeline"), key=lambda entry: entry.duration("at")):
         steps += timeline.read(entry)
     steps.sort(key=lambda step: step.at_ns)
     if (wrong := check_order(steps, hosts)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, overload
 
 from cramlab.scenario.lines import line_index
 from cramlab.scenario.problem import ScenarioError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cramlab.scenario.lines import Path as KeyPath
 
 _T = TypeVar("_T")
+
+_MOST_WORDS: Final = 16
 
 
 class Table:
@@ -145,7 +147,9 @@ class Table:
         for key in self._values:
             if key not in self._asked:
                 known = sorted({*self._asked, *also})
-                self.fail(f"unknown key {key!r}{did_you_mean(key, known)}")
+                raise ScenarioError(
+                    self.file, self.line(key), f"unknown key {key!r}{did_you_mean(key, known)}"
+                )
 
     def _value(self, key: str, kind: type, name: str, default: Any) -> Any:
         self._asked.append(key)
@@ -161,11 +165,11 @@ class Table:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or all of the known ones where nothing is near."""
+    """`; did you mean 'x'?`, or all of the known ones where nothing is near and they are few."""
     words = list(known)
     if near := difflib.get_close_matches(word, words, n=1):
         return f"; did you mean {near[0]!r}?"
-    return f"; there is {', '.join(words)}" if words else ""
+    return f"; there is {', '.join(words)}" if 0 < len(words) <= _MOST_WORDS else ""
 
 
 def _line_of(error: tomllib.TOMLDecodeError, text: str) -> int:
