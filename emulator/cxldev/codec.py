@@ -14,23 +14,21 @@ from xxhash import xxh3_64_intdigest
 
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import DataLength
+from cxldev.frames import WORD_BYTES, ZERO_FRAME, filled_frame, filled_page, raw_frame
 from cxldev.outcomes import SAME_FILLED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 Buffer = bytes | bytearray | memoryview
 """What a caller may hand in: contiguous bytes."""
 
-WORD_BYTES: Final = 8
-"""A page is same-filled if it is one word of this many bytes, repeated. Covers one byte repeated."""
-_WORDS: Final = PAGE_BYTES // WORD_BYTES
-_SAMPLES: Final = (1, 64, 255, _WORDS - 1)
-"""Words that are compared with the first before a whole page is: nearly no other page passes."""
 _LARGEST_FRAME: Final = PAGE_BYTES - 64
 """A frame above this saves not even the smallest sector (64 bytes): the page is kept as it is."""
+_FRAME_OF_ONE_WORD: Final = 256
+"""No page of one repeated word has a larger frame: zstd stores the word, or a few of it, and a match."""
 _ZEROS: Final = bytes(PAGE_BYTES)
 _CHECKSUM: Final = 0xFFFF_FFFF
 # Of a write of one page; nobody writes to them.
@@ -38,9 +36,8 @@ _NO_BYTES: Final = np.zeros(1, np.int64)
 _NO_WORD: Final = np.zeros(1, np.uint64)
 _NO_CHECKSUM: Final = np.zeros(1, np.uint32)
 
-# `multi_*` sets up contexts at each call: measured, a loop is faster below these counts.
 _MULTI_COMPRESS: Final = 8
-_MULTI_EXPAND: Final = 32
+"""`multi_compress_to_buffer` sets up contexts at each call: measured, a loop is faster below this count."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,29 +88,24 @@ class StoredPages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpandedPages:
-    """Pages of a read as the host wrote them. Owns all its memory."""
+    """Pages of a read as the host wrote them."""
 
-    pieces: list[Buffer]
-    """4096 bytes for each page; zeros for pages that are empty, poisoned or bad."""
+    data: Buffer
+    """N * 4096 bytes; zeros for pages that are empty, poisoned or bad."""
     bad: tuple[int, ...]
     """Indices of pages whose bytes do not match their checksum, ascending."""
-
-    @property
-    def data(self) -> bytes:
-        """The pages behind one another: a copy."""
-        return b"".join(self.pieces)
 
 
 class PageCodec:
     """Compresses and expands pages. One instance per thread: zstd contexts shared by threads crash.
 
-    Both ways, whatever runs once for each page runs inside C: `map`, `list`, `join` over zstd's own
-    segments.
+    Both ways, whatever runs once for each page runs inside C: `map`, `list`, zstd itself.
     """
 
     def __init__(self, level: int) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level, write_content_size=False)
-        self._decompressor = zstandard.ZstdDecompressor()
+        # Frames of pages need no larger window; a damaged one that asks for more is refused.
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=PAGE_BYTES)
 
     def compress(self, data: Buffer) -> CompressedPages:
         """N * 4096 bytes -> N pages. Nothing of `data` is kept.
@@ -127,30 +119,28 @@ class PageCodec:
         count = view.nbytes // PAGE_BYTES
         if count == 1:
             return self._compress_one(view)
+        pages = _pages_of(view)
+        frames = self._frames(pages)
+        sizes = np.fromiter(map(len, frames), np.int64, count)
+        checksums = _checksums(pages)
         words = np.zeros(count, np.uint64)
-        filled = _find_same_filled(view, words)
-        if not len(filled):
-            frames, lengths, checksums = self._frames(view, np.arange(count))
-            return CompressedPages(lengths, words, checksums, frames)
-
-        chosen = np.ones(count, np.bool_)
-        chosen[filled] = False
-        where = chosen.nonzero()[0]
-        pieces: list[Buffer] = [b""] * count
-        sizes = np.zeros(count, np.int64)
-        sums = np.zeros(count, np.uint32)
-        if len(where):
-            frames, sizes[where], sums[where] = self._frames(view, where)
-            for index, frame in zip(where.tolist(), frames, strict=True):
-                pieces[index] = frame
-        return CompressedPages(sizes, words, sums, pieces)
+        for index in (sizes > _LARGEST_FRAME).nonzero()[0].tolist():
+            frames[index] = bytes(pages[index])
+            sizes[index] = PAGE_BYTES
+        # Only what compressed to next to nothing can be one word.
+        for index in (sizes <= _FRAME_OF_ONE_WORD).nonzero()[0].tolist():
+            word = _filling_word(pages[index])
+            if word is not None:
+                frames[index] = b""
+                sizes[index] = checksums[index] = 0
+                words[index] = word
+        return CompressedPages(sizes, words, checksums, frames)
 
     def _compress_one(self, page: memoryview) -> CompressedPages:
         """As `compress`. For one page, numpy would cost more than the rest but zstd."""
-        word = bytes(page[:WORD_BYTES])
-        if page[-WORD_BYTES:] == word and bytes(page) == word * _WORDS:
-            filler = int.from_bytes(word, "little")
-            return CompressedPages(_NO_BYTES, np.array([filler], np.uint64), _NO_CHECKSUM, [b""])
+        word = _filling_word(page) if page[:WORD_BYTES] == page[-WORD_BYTES:] else None
+        if word is not None:
+            return CompressedPages(_NO_BYTES, np.array([word], np.uint64), _NO_CHECKSUM, [b""])
         frame = self._compressor.compress(page)
         piece = frame if len(frame) <= _LARGEST_FRAME else bytes(page)
         sizes = np.array([len(piece)], np.int64)
@@ -158,130 +148,91 @@ class PageCodec:
             sizes, _NO_WORD, np.array([xxh3_64_intdigest(page) & _CHECKSUM], np.uint32), [piece]
         )
 
-    def _frames(
-        self, view: memoryview, chosen: NDArray[np.int64]
-    ) -> tuple[list[Buffer], NDArray[np.int64], NDArray[np.uint32]]:
-        """Of each chosen page: the bytes to store, their length, the page's checksum."""
-        count = len(chosen)
-        starts = chosen * PAGE_BYTES
-        if count < _MULTI_COMPRESS:
-            pages: list[Buffer] = [view[start : start + PAGE_BYTES] for start in starts.tolist()]
-            frames: list[Buffer] = [self._compressor.compress(page) for page in pages]
-        else:
-            source = _segments_of(view, starts, np.full(count, PAGE_BYTES, np.int64))
-            pages = _buffers(source)
-            frames = _buffers(self._compressor.multi_compress_to_buffer(source, threads=1))
-        lengths = np.fromiter(map(len, frames), np.int64, count)
-        for index in (lengths > _LARGEST_FRAME).nonzero()[0].tolist():
-            frames[index] = bytes(pages[index])
-            lengths[index] = PAGE_BYTES
-        return frames, lengths, _checksums(pages)
+    def _frames(self, pages: list[memoryview]) -> list[Buffer]:
+        """One frame for each page."""
+        if len(pages) < _MULTI_COMPRESS:
+            return [self._compressor.compress(page) for page in pages]
+        several = self._compressor.multi_compress_to_buffer(cast("list[Buffer]", pages), threads=1)
+        # Its segments are buffers with a length; the stubs do not say so.
+        return list(cast("Iterable[Buffer]", several))
 
-    def expand(self, stored: StoredPages) -> ExpandedPages:
-        """The pages again, each checked against its checksum. The stored bytes may be damaged."""
+    def expand(self, stored: StoredPages, into: memoryview | None = None) -> ExpandedPages:
+        """The pages again, each checked against its checksum. The stored bytes may be damaged.
+
+        Args:
+            stored: what a read found.
+            into: where the pages go, from the beginning on, if it is long enough for them all; else, and
+                for one page, into memory of their own. Others may look at it, and even write to it: what
+                they spoil there is found, and expanded again apart from it.
+        """
         count = len(stored)
         if count == 1:
-            return self._expand_one(stored)
-        kinds, sizes, places, memory = stored.kinds, stored.sizes, stored.places, stored.memory
-        pieces: list[Buffer] = [_ZEROS] * count
-        packed = ((sizes > 0) & (sizes < PAGE_BYTES)).nonzero()[0]
-        if len(packed) == count:
-            pieces, broken = self._pages(memory, places, sizes)
-        else:
-            pages, broken = self._pages(memory, places[packed], sizes[packed])
-            for index, page in zip(packed.tolist(), pages, strict=True):
-                pieces[index] = page
-            for index in (sizes == PAGE_BYTES).nonzero()[0].tolist():
-                place = places.item(index)
-                # A copy: the place may hold another page once the read is ended.
-                pieces[index] = bytes(memory[place : place + PAGE_BYTES])
-            for index in ((kinds == SAME_FILLED) & (places > 0)).nonzero()[0].tolist():
-                pieces[index] = places.item(index).to_bytes(WORD_BYTES, "little") * _WORDS
+            page = self._page(stored, 0)
+            return ExpandedPages(_ZEROS, (0,)) if page is None else ExpandedPages(page, ())
+        if into is None:
+            into = memoryview(bytearray(count * PAGE_BYTES))
+        out = into[: count * PAGE_BYTES]
+        if self._expand_all(stored, out):
+            return ExpandedPages(out, ())
+        pages = [self._page(stored, index) for index in range(count)]
+        out[:] = b"".join([page or _ZEROS for page in pages])
+        return ExpandedPages(out, tuple(index for index, page in enumerate(pages) if page is None))
 
-        in_arena = sizes.nonzero()[0]
-        checked = pieces if len(in_arena) == count else [pieces[index] for index in in_arena.tolist()]
-        wrong = _checksums(checked) != stored.checksums[in_arena]
-        if not broken and not wrong.any():
-            return ExpandedPages(pieces, ())
-        bad = sorted({*packed[broken].tolist(), *in_arena[wrong].tolist()})
-        for index in bad:
-            pieces[index] = _ZEROS
-        return ExpandedPages(pieces, tuple(bad))
-
-    def _expand_one(self, stored: StoredPages) -> ExpandedPages:
-        """As `expand`, likewise."""
-        size, place = stored.sizes.item(), stored.places.item()
-        if not size:
-            filled = stored.kinds.item() == SAME_FILLED
-            return ExpandedPages([place.to_bytes(WORD_BYTES, "little") * _WORDS if filled else _ZEROS], ())
-        held = stored.memory[place : place + size]
-        page = bytes(held) if size == PAGE_BYTES else self._page(held)
-        if page is None or xxh3_64_intdigest(page) & _CHECKSUM != stored.checksums.item():
-            return ExpandedPages([_ZEROS], (0,))
-        return ExpandedPages([page], ())
-
-    def _pages(
-        self, memory: memoryview, places: NDArray[np.uint64], sizes: NDArray[np.int64]
-    ) -> tuple[list[Buffer], list[int]]:
-        """The pages of these frames, zeros for those that are damaged, and which these are."""
-        count = len(sizes)
-        if count >= _MULTI_EXPAND:
-            source = _segments_of(memory, places, sizes)
-            expected = np.full(count, PAGE_BYTES, np.uint64).tobytes()
-            try:
-                results = self._decompressor.multi_decompress_to_buffer(
-                    source, decompressed_sizes=expected, threads=1
-                )
-            except zstandard.ZstdError:
-                pass  # a frame is damaged, and none is done: find out which, one by one
-            else:
-                return _buffers(results), []
-        pages = [
-            self._page(memory[place : place + size])
-            for place, size in zip(places.tolist(), sizes.tolist(), strict=True)
+    def _expand_all(self, stored: StoredPages, out: memoryview) -> bool:
+        """Expand the pages as one row of frames, straight to where they go. False: a page is not right."""
+        memory, sizes = stored.memory, stored.sizes
+        frames = [
+            memory[place : place + size] if 0 < size < PAGE_BYTES else _frame_of(stored, index)
+            for index, (place, size) in enumerate(zip(stored.places.tolist(), sizes.tolist(), strict=True))
         ]
-        broken = [index for index, page in enumerate(pages) if page is None]
-        return [page or _ZEROS for page in pages], broken
-
-    def _page(self, frame: memoryview) -> bytes | None:
-        """The page of a frame; None if it is damaged."""
+        reader = self._decompressor.stream_reader(b"".join(frames), read_across_frames=True)
         try:
-            page = self._decompressor.decompress(frame, max_output_size=PAGE_BYTES)
+            if reader.readinto(out) != len(out):
+                return False
         except zstandard.ZstdError:
+            return False
+        wrong = _checksums(_pages_of(out)) != stored.checksums
+        # Pages without bytes in the arena have no checksum.
+        return not (wrong & (sizes > 0)).any()
+
+    def _page(self, stored: StoredPages, index: int) -> bytes | None:
+        """One page, in memory of its own; None if it is damaged."""
+        size, place = stored.sizes.item(index), stored.places.item(index)
+        if not size:
+            return filled_page(place) if stored.kinds.item(index) == SAME_FILLED else _ZEROS
+        held = stored.memory[place : place + size]
+        if size == PAGE_BYTES:
+            page = bytes(held)
+        else:
+            try:
+                page = self._decompressor.decompress(held, max_output_size=PAGE_BYTES)
+            except zstandard.ZstdError:
+                return None
+        if len(page) != PAGE_BYTES or xxh3_64_intdigest(page) & _CHECKSUM != stored.checksums.item(index):
             return None
-        return page if len(page) == PAGE_BYTES else None
+        return page
 
 
-def _segments_of(
-    memory: memoryview, starts: NDArray[np.int64] | NDArray[np.uint64], sizes: NDArray[np.int64]
-) -> zstandard.BufferWithSegments:
-    """Parts of memory as zstd takes them, not copied."""
-    segments = np.empty((len(sizes), 2), np.uint64)
-    segments[:, 0] = starts
-    segments[:, 1] = sizes
-    return zstandard.BufferWithSegments(memory, segments.tobytes())
+def _pages_of(view: memoryview) -> list[memoryview]:
+    """Contiguous pages, one by one."""
+    return [view[start : start + PAGE_BYTES] for start in range(0, view.nbytes, PAGE_BYTES)]
 
 
-def _buffers(segments: zstandard.BufferWithSegments | zstandard.BufferWithSegmentsCollection) -> list[Buffer]:
-    """One object for each segment. They are buffers with a length; the stubs do not say so."""
-    return list(cast("Iterable[Buffer]", segments))
+def _frame_of(stored: StoredPages, index: int) -> bytes:
+    """A frame of a page that is stored without one."""
+    place = stored.places.item(index)
+    if stored.sizes.item(index):
+        return raw_frame(stored.memory[place : place + PAGE_BYTES])
+    return filled_frame(place) if stored.kinds.item(index) == SAME_FILLED and place else ZERO_FRAME
 
 
-def _checksums(pages: list[Buffer]) -> NDArray[np.uint32]:
+def _filling_word(page: memoryview) -> int | None:
+    """The word that fills a page, if one does."""
+    word = int.from_bytes(page[:WORD_BYTES], "little")
+    # As bytes: memoryviews are compared one element after the other.
+    return word if bytes(page) == filled_page(word) else None
+
+
+def _checksums(pages: Sequence[memoryview]) -> NDArray[np.uint32]:
     """Low 32 bits of xxh3_64 of each."""
     return np.fromiter(map(xxh3_64_intdigest, pages), np.uint64, len(pages)).astype(np.uint32)
-
-
-def _find_same_filled(view: memoryview, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Indices of pages of one repeated word; their words go into `words`."""
-    count = len(words)
-    table = np.frombuffer(view, np.dtype("<u8")).reshape(count, _WORDS)
-    firsts = table[:, 0]
-    same: NDArray[np.int64] = (firsts == table[:, _SAMPLES[0]]).nonzero()[0]
-    for sample in _SAMPLES[1:]:
-        # A column touches a line of every page; so only of those that are left.
-        same = same[table[same, sample] == firsts[same]]
-    if len(same):
-        same = same[(table[same] == firsts[same, np.newaxis]).all(axis=1)]
-        words[same] = firsts[same]
-    return same

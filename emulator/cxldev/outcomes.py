@@ -140,15 +140,10 @@ class WriteOutcome:
 class ReadOutcome:
     """The pages, in the order of the request."""
 
-    pieces: list[Buffer]
-    """4096 bytes for each page: whoever sends them on needs no other copy before."""
+    data: Buffer
+    """4096 bytes for each page, as `PageCodec.expand` gave them."""
     device_ns: int
     wall_ns: int
-
-    @property
-    def data(self) -> bytes:
-        """The pages behind one another: a copy."""
-        return b"".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)

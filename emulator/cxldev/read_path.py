@@ -62,7 +62,7 @@ def close_read(
         lost = sorted({*lost, *expanded.bad})
     if not lost:
         counters.read_pages += count
-        return ReadOutcome(expanded.pieces, delay.device_ns, delay.wall_ns)
+        return ReadOutcome(expanded.data, delay.device_ns, delay.wall_ns)
 
     counters.poison_read_pages += len(lost)
     dpas = tuple((ticket.pages[lost] * PAGE_BYTES).tolist())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramwire.page_messages import put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
+from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned, WriteRefused
 from cxldevd import from_wire
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
     from cxldevd.waiting import Caller
 
 
+class _OfThread(threading.local):
+    """What each thread has of its own, made when it is used first."""
+
+    def __init__(self, level: int, most_bytes: int) -> None:
+        # A codec shared by two threads segfaults.
+        self.codec: Final = PageCodec(level)
+        # Fresh memory would be zeroed at each call.
+        self.pages: Final = memoryview(bytearray(most_bytes))
+
+
 class MemoryCalls:
     """The four data commands. `time_dilation`: wall time to wait for each ns of device time."""
 
@@ -49,8 +60,8 @@ class MemoryCalls:
         self._flushes = flushes
         self._metrics = metrics
         self._time_dilation = time_dilation
-        # A codec shared by two threads segfaults.
-        self._of_thread = threading.local()
+        config = runtime.config
+        self._of_thread = _OfThread(config.zstd_level, config.max_pages_per_request * PAGE_BYTES)
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
@@ -62,8 +73,8 @@ class MemoryCalls:
 
     def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        outcome = self.load(*from_wire.page_request(request), context)
-        return put_read_response(outcome.pieces, outcome.device_ns)
+        outcome = self.load(*from_wire.page_request(request), self.pages_of_thread, context)
+        return put_read_response((outcome.data,), outcome.device_ns)
 
     def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
         """Give ranges up."""
@@ -95,7 +106,7 @@ class MemoryCalls:
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
         with self._in_flight.hold(ticket.count):
-            pages = self._codec().compress(fetch())
+            pages = self._of_thread.codec.compress(fetch())
             try:
                 with self._runtime.device() as (device, now_ns):
                     # Not only before: who gave this call up may have stored newer bytes meanwhile.
@@ -110,12 +121,19 @@ class MemoryCalls:
             self._spend("write", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
 
-    def load(self, ref: SessionRef, dpas: from_wire.Addresses, caller: Caller) -> ReadOutcome:
-        """Read pages."""
+    @property
+    def pages_of_thread(self) -> memoryview:
+        """Memory for the pages of one request that stays warm. Only the calling thread uses it."""
+        return self._of_thread.pages
+
+    def load(
+        self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview, caller: Caller
+    ) -> ReadOutcome:
+        """Read pages; several go to the beginning of `into`, one stands for itself."""
         _still_there(caller)
         with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
             try:
-                outcome = self._read(ref, dpas)
+                outcome = self._read(ref, dpas, into)
             except Poisoned as lost:
                 self._spend("read", lost.device_ns, lost.wall_ns, caller)
                 raise
@@ -153,11 +171,11 @@ class MemoryCalls:
         if staging.bytes:
             self._runtime.expect(now_ns + staging.delay_ns)
 
-    def _read(self, ref: SessionRef, dpas: from_wire.Addresses) -> ReadOutcome:
+    def _read(self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview) -> ReadOutcome:
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_read(ref, dpas, now_ns)
         try:
-            expanded = self._codec().expand(ticket.stored)
+            expanded = self._of_thread.codec.expand(ticket.stored, into)
         except BaseException:
             # An open read keeps its places from being used anew, for ever.
             with self._runtime.device() as (device, _):
@@ -182,13 +200,6 @@ class MemoryCalls:
             self._runtime.refuse_if_draining()
             # A TRIM that is stuck past its time is not asked after in a tight loop.
             changed.wait(seen, ticket.due_ns if ticket.due_ns > now_ns else None)
-
-    def _codec(self) -> PageCodec:
-        try:
-            codec: PageCodec = self._of_thread.codec
-        except AttributeError:
-            codec = self._of_thread.codec = PageCodec(self._runtime.config.zstd_level)
-        return codec
 
     def _spend(self, operation: str, device_ns: int, wall_ns: int, caller: Caller) -> None:
         """Count device time, and wait as long as the dilation and a latency fault ask for."""

@@ -57,6 +57,14 @@ def test_a_page_of_one_word_takes_no_bytes(count: int) -> None:
         assert packed.words.tolist() == [int.from_bytes(page[:8], "little")] * count
 
 
+@given(st.binary(min_size=8, max_size=8), st.sampled_from((1, 3, 9, 16, 22)))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_one_word_is_known_at_every_level(word: bytes, level: int) -> None:
+    """In a batch, only pages that compress to very little are looked at."""
+    packed = PageCodec(level).compress(same_page(word) * 2)
+    assert packed.sizes.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("where", [8, 600, 2047, PAGE_BYTES - 1])
 def test_one_other_byte_is_not_same_filled(where: int) -> None:
     """Wherever it stands, sampled or not."""
@@ -103,6 +111,18 @@ def test_every_damaged_page_is_found(count: int, size: int) -> None:
         assert bytes(expanded.data[victim * PAGE_BYTES : (victim + 1) * PAGE_BYTES]) == zero_page()
         others = data[: victim * PAGE_BYTES] + zero_page() + data[(victim + 1) * PAGE_BYTES :]
         assert bytes(expanded.data) == others
+
+
+def test_pages_go_where_they_are_wanted() -> None:
+    """Into memory of the caller's, and no further than they reach; damage is found there too."""
+    data = random_pages(3) + zero_page() + same_page(b"abcdefgh") + random_page(9, PAGE_BYTES)
+    into = memoryview(bytearray(b"\xee" * (len(data) + PAGE_BYTES)))
+    stored = as_stored(CODEC.compress(data))
+    assert bytes(CODEC.expand(stored, into).data) == data
+    assert bytes(into) == data + b"\xee" * PAGE_BYTES
+    stored.memory[0] ^= 1
+    assert CODEC.expand(stored, into).bad == (0,)
+    assert bytes(into) == zero_page() + data[PAGE_BYTES:] + b"\xee" * PAGE_BYTES
 
 
 def test_empty_and_poisoned_pages_are_zeros() -> None:

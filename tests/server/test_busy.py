@@ -140,7 +140,7 @@ def test_a_failed_read_leaves_nothing_open(bench: Bench, host: Host, monkeypatch
     """A bug in the codec: INTERNAL, the ticket is abandoned, and the device goes on."""
     host.write(0, prose(4))
 
-    def fail(_self: PageCodec, _stored: Any) -> Any:
+    def fail(_self: PageCodec, *_arguments: Any) -> Any:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:

@@ -1,7 +1,9 @@
 """Commands of a lane, carried out: numbers out of shared memory, through the same calls as gRPC's, back in.
 
 Whatever stands in the memory is copied before it is looked at, and the pages of a write before they
-are compressed: a host that goes on scribbling changes its own bytes and nothing else.
+are compressed. The pages of a read are expanded where the host looks at them; what it spoils there
+meanwhile, the codec finds and expands again apart. A host that goes on scribbling changes its own bytes and
+nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ class LaneCommands:
         self._guard = guard
         self._most_pages = guard.config.max_pages_per_request
         self._most_ranges = guard.config.max_ranges_per_trim
-        self._of_thread = threading.local()
         self.looking: Final = threading.Lock()
         """Held by the lane that looks for its bell without sleep: one thread that does so is enough."""
         self._answers: dict[int, Callable[[Segment, int, Command, SessionRef, Caller], Answer]] = {
@@ -82,13 +83,12 @@ class LaneCommands:
 
     def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         dpas = self._addresses(segment, slot, command.count, self._most_pages)
-        outcome = self._calls.load(ref, dpas, caller)
-        # Page by page: joined first, they would be copied twice.
-        into, end = segment.data[slot], 0
-        for page in outcome.pieces:
-            begin, end = end, end + PAGE_BYTES
-            into[begin:end] = page
-        return Answer(0, device_ns=outcome.device_ns, data_bytes=end)
+        into = segment.data[slot]
+        outcome = self._calls.load(ref, dpas, into, caller)
+        size = len(outcome.data)
+        if size == PAGE_BYTES:
+            into[:size] = outcome.data
+        return Answer(0, device_ns=outcome.device_ns, data_bytes=size)
 
     def _trim(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         pairs = self._addresses(segment, slot, 2 * command.count, 2 * self._most_ranges)
@@ -112,13 +112,10 @@ class LaneCommands:
         """The pages of a write, in memory of this thread that stays warm. The device has checked `size`."""
         if size <= _FEW_BYTES:
             return memoryview(bytes(data[:size]))
-        try:
-            buffer: bytearray = self._of_thread.buffer
-        except AttributeError:
-            buffer = self._of_thread.buffer = bytearray(self._most_pages * PAGE_BYTES)
+        pages = self._calls.pages_of_thread[:size]
         # numpy lets other threads run while it copies much.
-        np.copyto(np.frombuffer(buffer, np.uint8, size), np.frombuffer(data, np.uint8, size))
-        return memoryview(buffer)[:size]
+        np.copyto(np.frombuffer(pages, np.uint8), np.frombuffer(data, np.uint8, size))
+        return pages
 
 
 def _unknown(_segment: Segment, _slot: int, command: Command, _ref: SessionRef, caller: Caller) -> Answer:
