@@ -64,6 +64,7 @@ class Accesses:
         self._truth = truth
         self._tally = tally
         self._now_ns = clock.now_ns
+        self._spend = clock.spend
         self.host_space: Final[dict[int, int]] = {}
         """The host's number of each of the workload's spaces."""
         self.mismatches: Final[list[Mismatch]] = []
@@ -84,6 +85,7 @@ class Accesses:
         """
         assert len(pages) <= self.batch_pages, len(pages)
         self._tally.reads += len(pages)
+        self._spend(accesses=len(pages))
         numbers, dram = self.host_space, self._dram
         host_pages = [(numbers[space], vpn) for space, vpn in pages]
         failed: list[tuple[int, int]] = []
@@ -121,6 +123,7 @@ class Accesses:
         """
         assert len(vpns) <= self.batch_pages, len(vpns)
         self._tally.writes += len(vpns)
+        self._spend(accesses=len(vpns))
         view = memoryview(data)
         digests = digests or digest_pages(view)
         host_space = self.host_space[space]
@@ -199,5 +202,6 @@ class Accesses:
         began_ns = self._now_ns()
         answers = self._performer.drive(self._host.fault_in(pages, write=write, now_ns=began_ns))
         if met := faults.total - before:
-            self._tally.fault_seconds.observe((self._now_ns() - began_ns) / 1e9, met)
+            self._spend(faults=met)
+        self._tally.fault_seconds.observe((self._now_ns() - began_ns) / 1e9, met)
         return answers

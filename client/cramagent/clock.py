@@ -84,6 +84,13 @@ class Clock(Protocol):
         """Run something beside what runs now. It does not keep the process alive."""
         ...
 
+    def spend(self, *, accesses: int = 0, faults: int = 0) -> None:
+        """A CPU made so many accesses to mapped pages, or handled so many faults: let that time pass.
+
+        On a machine it has passed already.
+        """
+        ...
+
 
 class SystemClock:
     """The machine's clocks and threads."""
@@ -105,6 +112,9 @@ class SystemClock:
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         return thread
+
+    def spend(self, *, accesses: int = 0, faults: int = 0) -> None:
+        """It was spent while the code ran."""
 
 
 SYSTEM_CLOCK: Final = SystemClock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from cramagent.machine import Plan
 from cramagent.node_client import Region
 from cramagent.policy.settings import (
     LEAST_DRAM_PAGES,
@@ -22,8 +23,8 @@ from cramagent.sources import Synthetic
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cramagent.machine import Plan
     from cramagent.options import Amount
+    from cramagent.patterns import Pattern
     from cramagent.roads import Transport
     from cramagent.sources import Source
 
@@ -156,6 +157,19 @@ def pace(options: Options) -> Pace:
         duration_ns=options["duration"],
         accesses=options["accesses"],
         patience_ns=options["device_timeout"],
+    )
+
+
+def plan_of(options: Options, policy: PolicySettings, pattern: Pattern) -> Plan:
+    """What the machine is built from."""
+    return Plan(
+        policy=policy,
+        zswap_bytes=options["zswap"].pages(policy.dram_pages) * PAGE_BYTES,
+        swap_bytes=options["swap"],
+        swap_folder=options["swap_dir"],
+        pattern=pattern,
+        write_share=options["write_share"],
+        seed=options["seed"],
     )
 
 

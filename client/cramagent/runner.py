@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from cramagent.sources.changes import Change
 
 NS_PER_S: Final = 1_000_000_000
-_BACKGROUND_NS: Final = 20_000_000
-"""The daemons have a turn at least this often."""
 _PUBLISH_NS: Final = 200_000_000
-_LONGEST_SLEEP_NS: Final = 20_000_000
+_LONGEST_WAIT_NS: Final = 20_000_000
+"""For a device that is silent, at the end: then the inbox is looked at again."""
 _BREAKS: Final = (ProtocolBroken, NodeRefused, NodeSilent, OSError)
 """What may break under the loop and is no mistake of it: a device that answers nonsense, a file gone bad."""
 _CATCH_UP_BATCHES: Final = 8
@@ -59,6 +58,8 @@ class Pace:
     duration_ns: int = 0
     accesses: int = 0
     """Drawn accesses after which the run ends."""
+    background_ns: int = 20_000_000
+    """The daemons have a turn at least this often."""
     patience_ns: int = 3 * NS_PER_S
     """How long the end of the run waits for a device that does not answer."""
 
@@ -153,7 +154,7 @@ class Runner:
             self._show(now)
         self._check_limits(now, began_ns)
         if not busy and not self._reason:
-            self._hear(block_ns=min(_LONGEST_SLEEP_NS, max(0, self._next_background_ns - now)))
+            self._hear(block_ns=max(0, self._next_background_ns - now))
 
     def _background(self, now_ns: int) -> None:
         machine = self._machine
@@ -161,7 +162,7 @@ class Runner:
         machine.workload.tell_losses()
         self._take_refused_telemetry()
         self._note_changes()
-        self._next_background_ns = self._now_ns() + _BACKGROUND_NS
+        self._next_background_ns = self._now_ns() + self._pace.background_ns
 
     def _note_changes(self) -> None:
         machine = self._machine
@@ -334,7 +335,7 @@ class Runner:
         self._say(f"{self._reason}: verifying {len(machine.truth)} pages")
         until = self._now_ns() + self._pace.patience_ns
         while machine.link.state is LinkState.DOWN and (left := until - self._now_ns()) > 0:
-            self._hear(block_ns=min(left, _LONGEST_SLEEP_NS))
+            self._hear(block_ns=min(left, _LONGEST_WAIT_NS))
         self._tell_host()
         verified = machine.verifier.verify()
         self._tell_host()

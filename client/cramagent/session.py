@@ -14,7 +14,7 @@ import grpc
 from cramagent.channel import device_target
 from cramagent.journal import Journal
 from cramagent.link import NodeLink
-from cramagent.machine import Machine, Plan
+from cramagent.machine import Machine
 from cramagent.messages import Stop
 from cramagent.metrics import AgentCollector, serve_metrics
 from cramagent.node_client import NodeClient, NodeRefused, NodeSilent
@@ -24,12 +24,13 @@ from cramagent.parts import (
     described,
     metrics_address,
     pace,
+    plan_of,
     policy_settings,
     region,
     synthetic,
 )
 from cramagent.patterns import parse_pattern
-from cramagent.policy.settings import PAGE_BYTES, SettingError
+from cramagent.policy.settings import SettingError
 from cramagent.report import exit_code, make_report, summary, write_report
 from cramagent.runner import Runner
 from cramagent.sources import parse_source
@@ -78,15 +79,7 @@ def run_agent(host: str, options: Options) -> int:
         client = open_client(options)
         stack.callback(client.close)
         link = NodeLink(client, region(host, options, source), inbox)
-        plan = Plan(
-            policy=policy,
-            zswap_bytes=options["zswap"].pages(policy.dram_pages) * PAGE_BYTES,
-            swap_bytes=options["swap"],
-            swap_folder=options["swap_dir"],
-            pattern=pattern,
-            write_share=options["write_share"],
-            seed=options["seed"],
-        )
+        plan = plan_of(options, policy, pattern)
         try:
             machine = Machine.build(plan, source, link)
         except OSError as error:

@@ -33,13 +33,14 @@ class Operator:
 
     Args:
         address: `HOST:PORT` or `unix:PATH`, as `cxldevd --operator` was given.
+        channel: an open channel to there, which is closed with this; None: open one.
 
     Every method raises `OperatorError` with the device's own words if the device refuses.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, channel: grpc.Channel | None = None) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._channel = channel or grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._oracle = operator_pb2_grpc.OracleServiceStub(self._channel)
         self._faults = operator_pb2_grpc.FaultServiceStub(self._channel)
 

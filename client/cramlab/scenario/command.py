@@ -30,6 +30,11 @@ def scenario() -> None:
 
 @scenario.command("run")
 @click.argument("file")
+@click.option(
+    "--simulated",
+    is_flag=True,
+    help="In emulated time, without processes: an hour takes seconds, and the same result comes every time.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Instead of the file's.")
 @json_file_option
 @writable_file_option("--junit", "junit_file", "Write the verdicts here, as JUnit XML.")
@@ -37,6 +42,7 @@ def scenario() -> None:
 def run_command(
     *,
     file: str,
+    simulated: bool,
     seed: int | None,
     json_file: Path | None,
     junit_file: Path | None,
@@ -45,7 +51,7 @@ def run_command(
     """Run a scenario: a FILE, or the name of one that is shipped.
 
     Starts one cxldevd and an agent for each host, injects the faults of the timeline, and judges what
-    was measured.
+    was measured. With --simulated, service and agents run in this process, on an emulated clock.
 
     Exit codes: 0 everything holds; 1 an expectation is broken, or the run went wrong; 2 wrong usage or
     a wrong file; 130 interrupted.
@@ -53,12 +59,12 @@ def run_command(
     \b
     Example:
       cramctl scenario run exhaustion-while-demoting --json result.json --junit result.xml
-      cramctl scenario run my-scenario.toml --seed 7
+      cramctl scenario run my-scenario.toml --simulated --seed 7
     """  # noqa: D301 - click's mark: keep these lines as they are
     read = _read(file, seed)
     from cramlab.scenario.run import Wanted, run_scenario  # noqa: PLC0415 - takes long to load
 
-    raise SystemExit(run_scenario(read, Wanted(json_file, junit_file, keep_logs)))
+    raise SystemExit(run_scenario(read, Wanted(json_file, junit_file, keep_logs, simulated)))
 
 
 @scenario.command("list")

@@ -5,8 +5,11 @@ The names are those of the metrics (docs/metrics.md): whoever can read a dashboa
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -128,6 +131,18 @@ class Measurements:
             for series in sorted(self._by_name.get((who, name), []))
             if labels.items() <= dict(series.labels).items()
         ]
+
+
+def facts_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """What an expectation may ask of an event that `cramctl.describe` told: a region is named by its host."""
+    named = {**event, "host": event.get("region")}
+    return {fact: str(named[fact]) for fact in EVENTS[event["event"]].facts if named.get(fact) is not None}
+
+
+def versions() -> dict[str, str]:
+    """What figures depend on beside the scenario."""
+    zstd = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
+    return {"python": platform.python_version(), "zstd": zstd}
 
 
 @dataclass(frozen=True, slots=True)

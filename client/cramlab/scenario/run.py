@@ -18,6 +18,7 @@ from cramlab.scenario.junit import write_junit
 from cramlab.scenario.live.run import run_live
 from cramlab.scenario.report import make_report, write_report
 from cramlab.scenario.view import LineView, LiveView, verdict_table
+from cramlab.simulated.simulate import NotSimulated, simulate
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cramlab.scenario.model import Scenario
 
 BROKEN: Final = 1
+WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 
@@ -36,6 +38,7 @@ class Wanted:
     json_file: Path | None = None
     junit_file: Path | None = None
     keep_logs: bool = False
+    simulated: bool = False
 
 
 def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
@@ -45,10 +48,14 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
     # Whoever ends the run from outside wants its children ended as well.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        outcome = _perform(console, scenario, folder)
+        outcome = _perform(console, scenario, folder, simulated=wanted.simulated)
     except KeyboardInterrupt:
         console.print(f"interrupted; all processes were stopped; logs are in {folder}", highlight=False)
         return INTERRUPTED
+    except NotSimulated as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return WRONG_USAGE
     except (ProcessError, OperatorError) as error:
         console.print(f"the scenario could not be run: {error}", style="red", markup=False, soft_wrap=True)
         console.print(f"logs are in {folder}", highlight=False, soft_wrap=True)
@@ -78,9 +85,11 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
     return 0 if good else BROKEN
 
 
-def _perform(console: Console, scenario: Scenario, folder: Path) -> Outcome:
+def _perform(console: Console, scenario: Scenario, folder: Path, *, simulated: bool) -> Outcome:
     view = LiveView(console, scenario) if console.is_terminal else LineView(console)
     with view:
+        if simulated:
+            return simulate(scenario, view, folder=folder)
         return run_live(scenario, folder, view)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cramctl.events import Follower
 from cramctl.operator import Operator, OperatorError
-from cramlab.scenario.measurements import EVENTS
+from cramlab.scenario.measurements import EVENTS, facts_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,7 +44,7 @@ class DeviceEvents:
     def heard(self) -> list[tuple[int, str, dict[str, str]]]:
         """All so far: (wall time in ns since the epoch, name, facts), named as `EVENTS` are."""
         return [
-            (event["wall_time_ns"], event["event"], _facts(event))
+            (event["wall_time_ns"], event["event"], facts_of(event))
             for event in self._heard.copy()
             if event["event"] in EVENTS
         ]
@@ -73,9 +73,3 @@ class DeviceEvents:
         """The stream ended: because we closed it, or the device went away and will be sought again."""
         if self._stopping:
             raise _Stopped
-
-
-def _facts(event: dict[str, Any]) -> dict[str, str]:
-    """What an expectation may ask of it: a region is named by its host."""
-    named = {**event, "host": event.get("region")}
-    return {fact: str(named[fact]) for fact in EVENTS[event["event"]].facts if named.get(fact) is not None}

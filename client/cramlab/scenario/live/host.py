@@ -79,6 +79,7 @@ class LiveHost:
         for process in (self._agent, self._program):
             if process is not None:
                 process.kill()
+        self._agent = self._program = None
 
     def forget(self) -> None:
         """It has ended and was told of; its program ends, too."""

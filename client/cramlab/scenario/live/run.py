@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
-import zstandard
-
-from cramctl.operator import Operator, OperatorError
+from cramctl.operator import Operator
 from cramlab.processes import DeviceProcess, ProcessError
+from cramlab.scenario.acting import Actor
 from cramlab.scenario.live.clock import ZeroPoint
 from cramlab.scenario.live.device_events import DeviceEvents
 from cramlab.scenario.live.host import LiveHost
-from cramlab.scenario.measurements import Measurements, Outcome
-from cramlab.scenario.model import DEVICE, Clear, Inject, KillHost, StartHost, StopHost
+from cramlab.scenario.measurements import Measurements, Outcome, versions
+from cramlab.scenario.model import DEVICE
 from cramlab.scrape import read_families
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cramlab.scenario.model import Action, Scenario, Step
+    from cramlab.scenario.model import Scenario, Step
     from cramlab.scenario.watching import Watcher
 
 FILL_DEADLINE_S: Final = 120.0
@@ -55,8 +53,6 @@ class _LiveRun:
         self._watcher = watcher
         self._measured = Measurements()
         self._problems: list[str] = []
-        self._armed: dict[str, list[str]] = {}
-        """Ids of the faults that were armed under each label."""
         settings = scenario.device
         args = [part for name, value in settings.given.items() for part in (f"--{name}", value)]
         physical = str(settings.settings.device.physical_capacity_bytes)
@@ -67,6 +63,7 @@ class _LiveRun:
         for spec in scenario.hosts:
             self._hosts[spec.name] = LiveHost(spec, folder, self._device.address)
             stack.callback(self._hosts[spec.name].kill)
+        self._actor = Actor(scenario, self._operator, self._hosts, self._happened)
         self._zero = ZeroPoint.now()
 
     def run(self) -> Outcome:
@@ -82,11 +79,8 @@ class _LiveRun:
             self._scenario,
             "live",
             self._measured,
-            {
-                "python": platform.python_version(),
-                "zstd": ".".join(str(part) for part in zstandard.ZSTD_VERSION),
-            },
-            tuple(self._problems),
+            versions(),
+            (*self._actor.problems, *self._problems),
         )
 
     # -- before time zero -------------------------------------------------------------------------
@@ -131,44 +125,7 @@ class _LiveRun:
         self._sample()
 
     def _do(self, step: Step) -> None:
-        try:
-            text = self._act(step.action)
-        except OperatorError as refused:
-            text = f"{type(step.action).__name__.lower()}: {refused}"
-            self._problems.append(f"{self._scenario.path.name}:{step.line}: {refused}")
-        self._watcher.said(self._zero.elapsed_ns(), text)
-
-    def _act(self, action: Action) -> str:
-        """Do it; what was done, for people."""
-        match action:
-            case Inject(label, kind, request):
-                answer = self._operator.inject(request.fault)
-                if answer.fault_id:
-                    self._armed.setdefault(label, []).append(answer.fault_id)
-                return f"injected {kind}"
-            case Clear(label):
-                return f"cleared {label or 'all faults'}: {self._clear(label)}"
-            case StartHost(name):
-                self._hosts[name].start()
-                self._happened(name, "host_started")
-                return f"started {name}"
-            case StopHost(name):
-                self._hosts[name].ask_to_end()
-                return f"asked {name} to end"
-            case KillHost(name):
-                self._hosts[name].kill()
-                self._hosts[name].forget()
-                self._happened(name, "host_killed")
-                return f"killed {name}"
-
-    def _clear(self, label: str | None) -> int:
-        """Disarm what was armed under the label; how many. Some may have run out by themselves."""
-        if label is None:
-            self._armed.clear()
-            return self._operator.clear().cleared
-        armed = {fault.fault_id for fault in self._operator.faults()}
-        ids = [fault_id for fault_id in self._armed.pop(label, []) if fault_id in armed]
-        return sum(self._operator.clear(fault_id).cleared for fault_id in ids)
+        self._watcher.said(self._zero.elapsed_ns(), self._actor.do(step))
 
     # -- what is seen -----------------------------------------------------------------------------
 
@@ -230,7 +187,6 @@ class _LiveRun:
                         f"{host.name} did not end within {END_DEADLINE_S:g} s, and was killed"
                     )
                     host.kill()
-                    host.forget()
             self._watcher.sampled(self._zero.elapsed_ns(), self._measured)
             time.sleep(_POLL_S)
         self._measured.take(self._zero.elapsed_ns(), DEVICE, read_families(self._device.metrics_address))

@@ -1,0 +1,1 @@
+"""Scenarios in emulated time: the whole service and the whole agent on one clock, in one thread."""
