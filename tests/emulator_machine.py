@@ -204,6 +204,7 @@ class DeviceBesideModel(RuleBasedStateMachine):
             mine = self.device.telemetry(self.ref(region), self.now).region
             assert mine is not None
             assert (mine.media_used_bytes, mine.stored_pages) == (region.used, len(region.pages))
+            assert mine.credit_pages == region.promised
 
     @invariant()
     def the_log_tells_the_same(self) -> None:

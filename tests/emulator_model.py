@@ -31,6 +31,8 @@ class ModelRegion:
     """Of each staged page: the number of its write. `media` is what it holds beside the buffer."""
     last_staged: int = 0
     last_staged_due: int = 0
+    promised: int = 0
+    """Write credits, pages."""
 
     @property
     def stored(self) -> int:
@@ -45,7 +47,7 @@ class ModelRegion:
     @property
     def unmet(self) -> int:
         """Media that it is guaranteed and has not taken."""
-        return max(0, self.guarantee - self.stored)
+        return max(0, self.guarantee - self.stored, self.promised * PAGE)
 
 
 @dataclass
@@ -196,6 +198,8 @@ class ModelDevice:
         for page, data in list(zip(pages, contents, strict=True))[taken:]:
             cost, held = self.cost(data), region.media.get(page, 0)
             room = self.room - self.unmet_of_others(region)
+            if not held:
+                room -= region.promised * PAGE
             if cost > held:
                 if region.limit < self.physical and region.stored + buffered - held + cost > region.limit:
                     outcome = Refused(taken, "limit")
@@ -221,6 +225,20 @@ class ModelDevice:
         if outcome is not None:
             self.refused_pages += len(pages) - taken
         return outcome
+
+    def grant(self, host: str, claimed: int, wanted: int, share: int) -> int:
+        """Credits: how many more."""
+        region = self.regions[host]
+        pending = min(self.physical, sum(self.exhaustion.values())) - self.reserved
+        room = self.room - pending - self.unmet_of_others(region) - self.staged
+        fair = max(region.guarantee - region.stored, room * share // 1000 // len(self.regions))
+        most = min(room, fair)
+        if region.limit < self.physical:
+            most = min(most, region.limit - region.used)
+        held = min(claimed, region.promised)
+        granted = 0 if self.no_more_writes else max(0, min(wanted, max(0, most) // PAGE - held))
+        region.promised = held + granted
+        return granted
 
     def stage(self, region: ModelRegion, pages: list[int], contents: list[bytes]) -> int:
         """Pages from the front into the buffer, up to the first that it cannot have: how many."""
@@ -257,7 +275,8 @@ class ModelDevice:
             data, held = region.pages[page], region.media[page]
             assert data is not None
             growth = self.cost(data) - held
-            if growth > 0 and growth > self.room - self.unmet_of_others(region):
+            kept = region.promised * PAGE if held == self.metadata else 0
+            if growth > 0 and growth > self.room - self.unmet_of_others(region) - kept:
                 exhausted |= growth > self.room
                 region.pages[page], region.media[page] = POISON, 0
                 self.lost_late += 1

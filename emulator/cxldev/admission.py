@@ -1,7 +1,8 @@
 """Which pages of a write fit. Pure: numbers in, a decision out.
 
 A page fits if what it needs more than it holds now is covered by its region's own limit, and by the
-free media less what other regions are guaranteed. Pages are judged in order, each on the ground of
+free media less what other regions are guaranteed or promised; a new page leaves alone what is promised
+to its own region, too. Pages are judged in order, each on the ground of
 those before it. A page that needs no more than it holds always fits.
 """
 
@@ -23,7 +24,7 @@ class Obstacle(Enum):
     MEDIA = "media"
     """The media has no room at all."""
     GUARANTEE = "guarantee"
-    """There is room, and it is guaranteed to other regions."""
+    """There is room, and it is guaranteed to other regions, or promised to writable pages."""
     LIMIT = "limit"
     """The region's own limit. Told first where several stand in the way: waiting will not help."""
 
@@ -37,6 +38,8 @@ class Room:
     unmet_of_others_bytes: int
     limit_bytes: int
     """Limit less what the region has."""
+    promised_bytes: int = 0
+    """What the region's new pages leave to those that it has."""
 
     @property
     def open_bytes(self) -> int:
@@ -58,18 +61,21 @@ class Admission:
     """Whether the media itself had no room for a page, refused or poisoned."""
 
 
-def admit(growth: NDArray[np.int64], room: Room) -> Admission:
+def admit(growth: NDArray[np.int64], room: Room, new: NDArray[np.bool_]) -> Admission:
     """Mode `refuse`: the first page that does not fit ends the request.
 
     Args:
         growth: bytes that each page needs more than it holds; negative where it needs less.
         room: what there is.
+        new: which pages the media does not hold yet.
     """
     least = min(room.open_bytes, room.limit_bytes)
     running = growth.cumsum()
-    if int(running.max()) <= least:
+    if int(running.max()) <= least - room.promised_bytes:
         return Admission(len(growth), None)
-    beyond = np.flatnonzero((running > least) & (growth > 0))
+    beyond = np.flatnonzero(
+        ((running > least) | (running + new * room.promised_bytes > room.open_bytes)) & (growth > 0)
+    )
     if not beyond.size:
         return Admission(len(growth), None)
     first = int(beyond[0])
@@ -77,7 +83,9 @@ def admit(growth: NDArray[np.int64], room: Room) -> Admission:
     return Admission(first, obstacle, media_exhausted=obstacle is Obstacle.MEDIA)
 
 
-def admit_or_poison(growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64], room: Room) -> Admission:
+def admit_or_poison(
+    growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64], room: Room, new: NDArray[np.bool_]
+) -> Admission:
     """Mode `poison`: a page that does not fit the media is acknowledged and poisoned.
 
     A poisoned page takes no media at all, so the request ends only at the region's own limit.
@@ -86,17 +94,20 @@ def admit_or_poison(growth: NDArray[np.int64], poisoned_growth: NDArray[np.int64
         growth: as of `admit`.
         poisoned_growth: the same, if the page is poisoned: it gives back all that it holds. Never above 0.
         room: what there is.
+        new: as of `admit`.
     """
-    decision = admit(growth, room)
+    decision = admit(growth, room, new)
     if decision.obstacle is None:
         return decision
     taken = 0
     poisoned: list[int] = []
     media_exhausted = False
-    for index, (whole, lost) in enumerate(zip(growth.tolist(), poisoned_growth.tolist(), strict=True)):
+    kept_bytes = (new * room.promised_bytes).tolist()
+    pages = zip(growth.tolist(), poisoned_growth.tolist(), kept_bytes, strict=True)
+    for index, (whole, lost, kept) in enumerate(pages):
         if whole > 0 and taken + whole > room.limit_bytes:
             return Admission(index, Obstacle.LIMIT, poisoned, media_exhausted)
-        if whole <= 0 or taken + whole <= room.open_bytes:
+        if whole <= 0 or taken + whole + kept <= room.open_bytes:
             taken += whole
         else:
             media_exhausted |= taken + whole > room.free_bytes

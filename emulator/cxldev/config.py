@@ -147,6 +147,8 @@ class DeviceConfig:
     trim_delay_ns: int = 0
     """How long a trimmed page's media stays in the queue. 0: released at once."""
     staging: StagingConfig = field(default_factory=StagingConfig)
+    credit_share_milli: int = 500
+    """Of the media that all regions could still take: what may be promised as write credits, per mille."""
     watermarks: Watermarks = field(default_factory=Watermarks)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     default_lease_ns: int = 10 * NS_PER_SECOND
@@ -172,6 +174,7 @@ class DeviceConfig:
             (0 <= self.metadata_bytes <= PAGE_BYTES, "metadata is 0..4096 bytes a page"),
             (1 <= self.zstd_level <= 22, "zstd level is 1..22"),
             (0 <= self.trim_delay_ns <= LONGEST_NS, f"trim delay is 0..{LONGEST_NS} ns (a year)"),
+            (0 <= self.credit_share_milli <= 1000, "credit share is 0..1000 per mille"),
             (
                 self.staging.bytes <= self.physical_capacity_bytes // 2,
                 "staging is at most half of the physical capacity: the rest is for compressed pages",

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 from cxldev import audit, report
 from cxldev.checks import page_numbers, page_ranges
 from cxldev.config import PAGE_BYTES, DeviceConfig
+from cxldev.credits import CreditRequest, grant_credits
 from cxldev.errors import InvalidField
 from cxldev.events import DetachCause, DeviceReset, FaultArmed, FaultCleared
 from cxldev.faults import Command, Delay, FaultLayers, Operation, PoisonFault, ResetFault
 from cxldev.outcomes import (
     Attachment,
+    CreditGrant,
     FlushOutcome,
     FlushTicket,
     Injected,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attachment",
+    "CreditGrant",
+    "CreditRequest",
     "Device",
     "FlushOutcome",
     "FlushTicket",
@@ -140,6 +144,16 @@ class Device:
         region = self._region(ref, now_ns)
         resize_region(self._power, region, logical_bytes)
         return self._power.telemetry(region)
+
+    def grant_credits(self, ref: SessionRef, request: CreditRequest, now_ns: int) -> CreditGrant:
+        """Promise media to pages that the host maps writable.
+
+        Raises:
+            InvalidField: see `credits.grant_credits`.
+        """
+        region = self._region(ref, now_ns)
+        granted = grant_credits(self._power, region, request)
+        return CreditGrant(granted, self._power.telemetry(region))
 
     def detach(self, ref: SessionRef, now_ns: int) -> int:
         """End a session and release its media at once, whatever is queued. Returns the bytes released."""

@@ -42,14 +42,30 @@ class Account:
     """Of the stored ones: in the staging buffer."""
     used_bytes: int = 0
     """Sectors and metadata, of stored and of queued pages, and what is staged."""
+    promised_pages: int = 0
+    """Write credits: for each, a stored page may grow by 4096 bytes (see `credits`)."""
 
     @property
-    def unmet_bytes(self) -> int:
+    def unmet_guarantee_bytes(self) -> int:
         """Media that is guaranteed to the region and that it has not taken yet.
 
         The staging buffer is nobody's: what lies there will need guaranteed media when it leaves.
         """
         return max(0, self.guaranteed_bytes - self.used_bytes + self.staged_pages * PAGE_BYTES)
+
+    @property
+    def promised_bytes(self) -> int:
+        """Media that the region's own new pages leave to those that it has."""
+        return self.promised_pages * PAGE_BYTES
+
+    @property
+    def unmet_bytes(self) -> int:
+        """Media that others leave to the region: by its guarantee, or by its credits."""
+        return max(
+            0,
+            self.guaranteed_bytes - self.used_bytes + self.staged_pages * PAGE_BYTES,
+            self.promised_pages * PAGE_BYTES,
+        )
 
 
 class Ledger:
@@ -98,7 +114,7 @@ class Ledger:
         return sum(account.guaranteed_bytes for account in self.accounts)
 
     def unmet_of_others(self, account: Account) -> int:
-        """Media that other regions are guaranteed and have not taken yet."""
+        """Media that other regions are guaranteed or promised, and have not taken yet."""
         return sum(other.unmet_bytes for other in self.accounts if other is not account)
 
     def room_in_limit(self, account: Account) -> int:

@@ -167,6 +167,15 @@ class FlushOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditGrant:
+    """An answered request for write credits."""
+
+    granted: int
+    telemetry: Telemetry
+    """With the region of the session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Injected:
     """What an injected fault did at once."""
 

@@ -52,6 +52,8 @@ class Region:
     last_staged: int = 0
     """Number of its newest write that was staged."""
     last_staged_due_ns: int = 0
+    credit_request: int = 0
+    """Number of its newest request for credits."""
 
     def __post_init__(self) -> None:
         self.table = PageTable(self.pages)

@@ -32,6 +32,7 @@ def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
         stored_pages=account.stored_pages,
         ratio_milli=ratio_milli(with_bytes, ledger.media_of(with_bytes, account.stored_sectors)),
         trim_queued_pages=account.queued_pages,
+        credit_pages=account.promised_pages,
     )
 
 

@@ -131,7 +131,13 @@ def drain_next(power: PowerOn) -> None:
         (sectors - held) * sector,
         -held * sector - ledger.metadata_per_page,
         # Whatever a page compresses to, it takes no more of the limit than it did in the buffer.
-        Room(ledger.room_bytes - wanted_back, ledger.unmet_of_others(account), ledger.physical_bytes),
+        Room(
+            ledger.room_bytes - wanted_back,
+            ledger.unmet_of_others(account),
+            ledger.physical_bytes,
+            account.promised_bytes,
+        ),
+        held == 0,
     )
     lost = np.zeros(len(pages), np.bool_)
     lost[decision.poisoned] = True

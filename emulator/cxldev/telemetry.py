@@ -32,6 +32,8 @@ class RegionTelemetry:
     stored_pages: int
     ratio_milli: int
     trim_queued_pages: int
+    credit_pages: int
+    """Write credits that it was promised and holds, spent or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,16 @@ class Counters:
     """A staged page was compressed and stored."""
     written_through_pages: int = 0
     """A page of a device with staging did not go into the buffer: it was full, or the device too."""
+    credits_granted: int = 0
+    """A write credit was granted."""
+    credits_denied: int = 0
+    """A write credit was asked for and not granted."""
     no_more_writes: int = 0
     """The device went into no more writes (once per episode)."""
     refused_media_pages: int = 0
     """A page was turned away because the media had no room."""
     refused_guarantee_pages: int = 0
-    """A page was turned away because the room was guaranteed to other regions."""
+    """A page was turned away because the room was guaranteed to other regions, or promised as credits."""
     refused_limit_pages: int = 0
     """A page was turned away by its region's limit."""
     poison_created_exhaustion_pages: int = 0

@@ -73,11 +73,12 @@ def store_pages(
         free_bytes=ledger.room_bytes - wanted_back,
         unmet_of_others_bytes=ledger.unmet_of_others(region.account),
         limit_bytes=ledger.room_in_limit(region.account),
+        promised_bytes=region.account.promised_bytes,
     )
     if config.exhaustion_mode is ExhaustionMode.REFUSE:
-        decision = admit(growth, room)
+        decision = admit(growth, room, bare)
     else:
-        decision = admit_or_poison(growth, ~bare * -config.metadata_bytes - held.sectors * sector, room)
+        decision = admit_or_poison(growth, ~bare * -config.metadata_bytes - held.sectors * sector, room, bare)
 
     accepted = decision.accepted
     if accepted:
@@ -220,10 +221,12 @@ def _refusal(
             counters.refused_media_pages += refused
         kind = NoMoreWrites
         power.faults.turned_away(refused)
+        promised_bytes = region.account.promised_bytes
+        promised = f" and {promised_bytes} promised to writable pages of this one" if promised_bytes else ""
         message = (
             f"no more writes: {where}; {ledger.room_bytes} bytes are free, of which "
-            f"{ledger.unmet_of_others(region.account)} are guaranteed to other regions. TRIM pages and "
-            "FLUSH, then try the rest again"
+            f"{ledger.unmet_of_others(region.account)} are guaranteed to other regions{promised}. TRIM "
+            "pages and FLUSH, then try the rest again"
         )
     return kind(
         message,

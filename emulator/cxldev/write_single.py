@@ -34,7 +34,7 @@ def store_single(
     more_sectors = sectors - table.sectors.item(page)
     growth = more_sectors * sector + was_empty * config.metadata_bytes
     if growth > 0 and (
-        growth > ledger.free_bytes - ledger.unmet_of_others(account)
+        growth > ledger.free_bytes - ledger.unmet_of_others(account) - was_empty * account.promised_bytes
         or account.used_bytes + growth > account.limit_bytes
     ):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cramwire.v1 import device_pb2
+from cxldev.credits import CreditRequest
 from cxldev.events import Missed
 from cxldevd import from_wire, to_wire
 from cxldevd.watching import Started, watch_region
@@ -74,6 +75,22 @@ class DeviceCalls:
         with self._runtime.device() as (device, now_ns):
             telemetry = device.resize(from_wire.session(request), request.logical_bytes, now_ns)
         return device_pb2.ResizeResponse(telemetry=to_wire.telemetry(telemetry))
+
+    def grant_credits(
+        self, request: device_pb2.GrantCreditsRequest, _context: grpc.ServicerContext
+    ) -> device_pb2.GrantCreditsResponse:
+        """Promise media to writable pages."""
+        wanted = CreditRequest(
+            number=request.number,
+            writable_pages=request.writable_pages,
+            unspent=request.unspent_credits,
+            wanted=request.wanted_credits,
+        )
+        with self._runtime.device() as (device, now_ns):
+            grant = device.grant_credits(from_wire.session(request), wanted, now_ns)
+        return device_pb2.GrantCreditsResponse(
+            granted_credits=grant.granted, telemetry=to_wire.telemetry(grant.telemetry)
+        )
 
     def detach(
         self, request: device_pb2.DetachRequest, _context: grpc.ServicerContext

@@ -28,6 +28,12 @@ def device_service(
         "Renew", calls.renew, pb.RenewRequest.FromString, pb.RenewResponse.SerializeToString, renewing
     )
     service.unary("Resize", calls.resize, pb.ResizeRequest.FromString, pb.ResizeResponse.SerializeToString)
+    service.unary(
+        "GrantCredits",
+        calls.grant_credits,
+        pb.GrantCreditsRequest.FromString,
+        pb.GrantCreditsResponse.SerializeToString,
+    )
     service.unary("Detach", calls.detach, pb.DetachRequest.FromString, pb.DetachResponse.SerializeToString)
     service.unary(
         "GetTelemetry",

@@ -106,6 +106,8 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
         "Pages that a device with a staging buffer compressed before the answer, as it was full.",
         lambda c: c.written_through_pages,
     ),
+    ("credits_granted", "Write credits that were granted.", lambda c: c.credits_granted),
+    ("credits_denied", "Write credits that were asked for and not granted.", lambda c: c.credits_denied),
     (
         "no_more_writes_episodes",
         "Times that the device went into no more writes.",
@@ -118,7 +120,7 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
     ),
     (
         "reject_guarantee_pages",
-        "Pages turned away because the room was guaranteed to other regions.",
+        "Pages turned away because the room was guaranteed to other regions, or promised as credits.",
         lambda c: c.refused_guarantee_pages,
     ),
     (
@@ -176,6 +178,11 @@ _REGION_GAUGES: Final[tuple[tuple[str, str, Callable[[RegionTelemetry], float]],
         "trim_queued_pages",
         "Trimmed pages of the region whose media is not released yet.",
         lambda region: region.trim_queued_pages,
+    ),
+    (
+        "credit_pages",
+        "Write credits that the region holds, spent or not: 4096 bytes of media are kept for each.",
+        lambda region: region.credit_pages,
     ),
 )
 

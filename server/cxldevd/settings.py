@@ -198,6 +198,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.BYTES,
                 "Uncompressed bytes that leave the buffer in one second at most.",
             ),
+            Setting(
+                "credit-share",
+                "device.credit_share_milli",
+                kinds.MILLI,
+                "Of the media that can still be taken: what may be promised as write credits.",
+            ),
         ),
     ),
     (

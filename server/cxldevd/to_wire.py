@@ -86,6 +86,7 @@ def region(of: RegionTelemetry) -> types_pb2.RegionTelemetry:
         stored_pages=of.stored_pages,
         ratio_milli=of.ratio_milli,
         trim_queued_pages=of.trim_queued_pages,
+        credit_pages=of.credit_pages,
     )
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
 from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 PLENTY = 10**9
 
 
 def decide(growth: list[int], *, free: int = PLENTY, unmet: int = 0, limit: int = PLENTY) -> Admission:
     """In a room of these sizes, mode `refuse`."""
-    return admit(np.array(growth, np.int64), Room(free, unmet, limit))
+    return admit(np.array(growth, np.int64), Room(free, unmet, limit), stored(len(growth)))
+
+
+def stored(count: int) -> NDArray[np.bool_]:
+    """Pages that the media holds already."""
+    return np.zeros(count, np.bool_)
 
 
 def test_all_fit() -> None:
@@ -49,28 +59,42 @@ def test_the_obstacle_is_named() -> None:
 def test_poison_mode_goes_on() -> None:
     """A page that does not fit gives up what it holds; those behind it may take that."""
     growth, lost = np.array([50, 300, 40]), np.array([0, -60, 0])
-    assert admit_or_poison(growth, lost, Room(50, 0, PLENTY)) == Admission(3, None, [1], media_exhausted=True)
+    assert admit_or_poison(growth, lost, Room(50, 0, PLENTY), stored(len(growth))) == Admission(
+        3, None, [1], media_exhausted=True
+    )
 
 
 def test_poison_mode_tells_media_from_guarantees() -> None:
     """A page is poisoned in both cases; only one means that the device is full."""
     growth, lost = np.array([300]), np.array([0])
-    assert admit_or_poison(growth, lost, Room(400, 200, PLENTY)) == Admission(1, None, [0])
-    assert admit_or_poison(growth, lost, Room(200, 200, PLENTY)).media_exhausted
+    assert admit_or_poison(growth, lost, Room(400, 200, PLENTY), stored(len(growth))) == Admission(
+        1, None, [0]
+    )
+    assert admit_or_poison(growth, lost, Room(200, 200, PLENTY), stored(len(growth))).media_exhausted
 
 
 def test_poison_mode_goes_on_without_any_room() -> None:
     """Poison takes no media, so it always has room: even where others' guarantees are not covered."""
     growth, lost = np.array([100, 116]), np.array([0, 0])
     expected = Admission(2, None, [0, 1], media_exhausted=True)
-    assert admit_or_poison(growth, lost, Room(-50, 100, PLENTY)) == expected
+    assert admit_or_poison(growth, lost, Room(-50, 100, PLENTY), stored(len(growth))) == expected
 
 
 def test_poison_mode_ends_at_the_limit() -> None:
     """A region's own limit is refused in both modes."""
     growth, lost = np.array([100, 100]), np.array([0, 0])
-    assert admit_or_poison(growth, lost, Room(0, 0, 150)).poisoned == [0, 1]
-    assert admit_or_poison(growth, lost, Room(PLENTY, 0, 150)) == Admission(1, Obstacle.LIMIT, [])
+    assert admit_or_poison(growth, lost, Room(0, 0, 150), stored(len(growth))).poisoned == [0, 1]
+    assert admit_or_poison(growth, lost, Room(PLENTY, 0, 150), stored(len(growth))) == Admission(
+        1, Obstacle.LIMIT, []
+    )
+
+
+def test_new_pages_leave_what_is_promised() -> None:
+    """Pages that are stored already may have it, as it is theirs."""
+    growth, room = np.array([100, 100, 100]), Room(300, 0, PLENTY, promised_bytes=150)
+    new = np.array([True, False, True])
+    assert admit(growth, room, new) == Admission(2, Obstacle.GUARANTEE)
+    assert admit_or_poison(growth, np.array([0, 0, 0]), room, new) == Admission(3, None, [2])
 
 
 @given(

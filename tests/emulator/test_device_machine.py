@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, precondition, rule
 
 from cxldev.config import PAGE_BYTES, ExhaustionMode
+from cxldev.credits import CreditRequest
 from cxldev.errors import (
     AlreadyAttached,
     GuaranteeCapacity,
@@ -283,6 +284,16 @@ class DeviceMachine(DeviceBesideModel):
             return
         if self.end_flush(flush):
             self.flushes.remove(flush)
+
+    @rule(host=hosts, writable=st.integers(0, 4), unspent=st.integers(0, 4), wanted=st.integers(0, 8))
+    def grant_credits(self, host: str, writable: int, unspent: int, wanted: int) -> None:
+        """Whatever a host claims to hold."""
+        region = self.region(host)
+        if region is not None and writable + unspent <= region.pages_long:
+            wanted = min(wanted, region.pages_long)
+            request = CreditRequest(next(self.ids), writable, unspent, wanted)
+            grant = self.device.grant_credits(self.ref(region), request, self.now)
+            assert grant.granted == self.model.grant(host, writable + unspent, wanted, 500)
 
     # -- faults ---------------------------------------------------------------------------------
 

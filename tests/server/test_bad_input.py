@@ -177,6 +177,7 @@ SESSION_CALLS: list[tuple[str, Callable[[Bench, dict[str, Any]], Any]]] = [
     ),
     ("flush", lambda b, ref: b.memory.Flush(memory_pb2.FlushRequest(**ref))),
     ("renew", lambda b, ref: b.device.Renew(device_pb2.RenewRequest(**ref))),
+    ("credits", lambda b, ref: b.device.GrantCredits(device_pb2.GrantCreditsRequest(number=1, **ref))),
     ("resize", lambda b, ref: b.device.Resize(device_pb2.ResizeRequest(logical_bytes=PAGE, **ref))),
     ("detach", lambda b, ref: b.device.Detach(device_pb2.DetachRequest(**ref))),
     ("telemetry", lambda b, ref: b.device.GetTelemetry(device_pb2.GetTelemetryRequest(**ref))),

@@ -38,6 +38,15 @@ def test_attach_gives_a_region(bench: Bench) -> None:
     )
 
 
+def test_write_credits_are_granted(bench: Bench, host: Host) -> None:
+    """Beside those that are held; the region's telemetry says what the device keeps media for."""
+    request = device_pb2.GrantCreditsRequest(number=1, wanted_credits=10, **host.ref)
+    assert bench.device.GrantCredits(request).granted_credits == 10
+    request = device_pb2.GrantCreditsRequest(number=2, writable_pages=4, unspent_credits=3, **host.ref)
+    granted = bench.device.GrantCredits(request)
+    assert (granted.granted_credits, granted.telemetry.region.credit_pages) == (0, 7)
+
+
 def test_a_second_attach_needs_to_take_over(bench: Bench, host: Host) -> None:
     """Without, it is refused; with, the first session ends and its region is trimmed."""
     host.write(0, prose(4))

@@ -71,6 +71,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "staging": ("64KiB", 65_536),
     "staging-delay": ("5ms", 5_000_000),
     "staging-rate": ("2GiB", 1 << 31),
+    "credit-share": ("250", 250),
     "watermark-high": ("600", 600),
     "watermark-medium": ("300", 300),
     "watermark-low": ("150", 150),

@@ -320,6 +320,70 @@ class ResizeResponse(_message.Message):
 Global___ResizeResponse: _TypeAlias = ResizeResponse  # noqa: Y015
 
 @_typing.final
+class GrantCreditsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WRITABLE_PAGES_FIELD_NUMBER: _builtins.int
+    UNSPENT_CREDITS_FIELD_NUMBER: _builtins.int
+    WANTED_CREDITS_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    generation: _builtins.str
+    number: _builtins.int
+    """1, 2, 3, ... within the session. One that arrives behind a later one is granted nothing."""
+    writable_pages: _builtins.int
+    """Pages that are writable now: each holds a credit that was spent on it."""
+    unspent_credits: _builtins.int
+    """Credits that are not spent."""
+    wanted_credits: _builtins.int
+    """How many more are wanted."""
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        generation: _builtins.str = ...,
+        number: _builtins.int = ...,
+        writable_pages: _builtins.int = ...,
+        unspent_credits: _builtins.int = ...,
+        wanted_credits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "number", b"number", "session", b"session", "unspent_credits", b"unspent_credits", "wanted_credits", b"wanted_credits", "writable_pages", b"writable_pages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantCreditsRequest: _TypeAlias = GrantCreditsRequest  # noqa: Y015
+
+@_typing.final
+class GrantCreditsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTED_CREDITS_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
+    granted_credits: _builtins.int
+    """Beside those that the host holds. The device keeps 4096 bytes of media for each, spent or not, until
+    the host says that it holds fewer.
+    """
+    @_builtins.property
+    def telemetry(self) -> _types_pb2.Telemetry: ...
+    def __init__(
+        self,
+        *,
+        granted_credits: _builtins.int = ...,
+        telemetry: _types_pb2.Telemetry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["telemetry", b"telemetry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted_credits", b"granted_credits", "telemetry", b"telemetry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantCreditsResponse: _TypeAlias = GrantCreditsResponse  # noqa: Y015
+
+@_typing.final
 class DetachRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

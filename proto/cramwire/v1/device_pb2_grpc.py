@@ -55,6 +55,11 @@ class DeviceServiceStub:
                 request_serializer=cramwire_dot_v1_dot_device__pb2.ResizeRequest.SerializeToString,
                 response_deserializer=cramwire_dot_v1_dot_device__pb2.ResizeResponse.FromString,
                 _registered_method=True)
+        self.GrantCredits = channel.unary_unary(
+                '/cramwire.v1.DeviceService/GrantCredits',
+                request_serializer=cramwire_dot_v1_dot_device__pb2.GrantCreditsRequest.SerializeToString,
+                response_deserializer=cramwire_dot_v1_dot_device__pb2.GrantCreditsResponse.FromString,
+                _registered_method=True)
         self.Detach = channel.unary_unary(
                 '/cramwire.v1.DeviceService/Detach',
                 request_serializer=cramwire_dot_v1_dot_device__pb2.DetachRequest.SerializeToString,
@@ -104,6 +109,13 @@ class DeviceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GrantCredits(self, request, context):
+        """Asks for write credits: media promised to pages that the host maps writable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Detach(self, request, context):
         """Ends the session; the region is trimmed and its media released before the answer.
         """
@@ -146,6 +158,11 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.Resize,
                     request_deserializer=cramwire_dot_v1_dot_device__pb2.ResizeRequest.FromString,
                     response_serializer=cramwire_dot_v1_dot_device__pb2.ResizeResponse.SerializeToString,
+            ),
+            'GrantCredits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantCredits,
+                    request_deserializer=cramwire_dot_v1_dot_device__pb2.GrantCreditsRequest.FromString,
+                    response_serializer=cramwire_dot_v1_dot_device__pb2.GrantCreditsResponse.SerializeToString,
             ),
             'Detach': grpc.unary_unary_rpc_method_handler(
                     servicer.Detach,
@@ -272,6 +289,33 @@ class DeviceService:
             '/cramwire.v1.DeviceService/Resize',
             cramwire_dot_v1_dot_device__pb2.ResizeRequest.SerializeToString,
             cramwire_dot_v1_dot_device__pb2.ResizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantCredits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cramwire.v1.DeviceService/GrantCredits',
+            cramwire_dot_v1_dot_device__pb2.GrantCreditsRequest.SerializeToString,
+            cramwire_dot_v1_dot_device__pb2.GrantCreditsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class DeviceServiceStub:
     """Starts the lease anew."""
     Resize: _grpc.UnaryUnaryMultiCallable[_device_pb2.ResizeRequest, _device_pb2.ResizeResponse]
     """Grows or shrinks the region. Pages that hold data are never cut off."""
+    GrantCredits: _grpc.UnaryUnaryMultiCallable[_device_pb2.GrantCreditsRequest, _device_pb2.GrantCreditsResponse]
+    """Asks for write credits: media promised to pages that the host maps writable."""
     Detach: _grpc.UnaryUnaryMultiCallable[_device_pb2.DetachRequest, _device_pb2.DetachResponse]
     """Ends the session; the region is trimmed and its media released before the answer."""
     GetTelemetry: _grpc.UnaryUnaryMultiCallable[_device_pb2.GetTelemetryRequest, _device_pb2.GetTelemetryResponse]
@@ -60,6 +62,8 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """Starts the lease anew."""
     Resize: _aio.UnaryUnaryMultiCallable[_device_pb2.ResizeRequest, _device_pb2.ResizeResponse]  # type: ignore[assignment]
     """Grows or shrinks the region. Pages that hold data are never cut off."""
+    GrantCredits: _aio.UnaryUnaryMultiCallable[_device_pb2.GrantCreditsRequest, _device_pb2.GrantCreditsResponse]  # type: ignore[assignment]
+    """Asks for write credits: media promised to pages that the host maps writable."""
     Detach: _aio.UnaryUnaryMultiCallable[_device_pb2.DetachRequest, _device_pb2.DetachResponse]  # type: ignore[assignment]
     """Ends the session; the region is trimmed and its media released before the answer."""
     GetTelemetry: _aio.UnaryUnaryMultiCallable[_device_pb2.GetTelemetryRequest, _device_pb2.GetTelemetryResponse]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_device_pb2.ResizeResponse, _abc.Awaitable[_device_pb2.ResizeResponse]]:
         """Grows or shrinks the region. Pages that hold data are never cut off."""
+
+    @_abc_1.abstractmethod
+    def GrantCredits(
+        self,
+        request: _device_pb2.GrantCreditsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_pb2.GrantCreditsResponse, _abc.Awaitable[_device_pb2.GrantCreditsResponse]]:
+        """Asks for write credits: media promised to pages that the host maps writable."""
 
     @_abc_1.abstractmethod
     def Detach(

@@ -24,45 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ramwire/v1/types.proto\x12\x0b\x63ramwire.v1\")\n\x08\x44paRange\x12\r\n\x05start\x18\x01 \x01(\x06\x12\x0e\n\x06length\x18\x02 \x01(\x06\"\xb8\x03\n\tTelemetry\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x16\n\x0e\x65vent_sequence\x18\x02 \x01(\x04\x12\x1e\n\x16logical_capacity_bytes\x18\x03 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x18\n\x10media_free_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x07 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12.\n\twatermark\x18\n \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12\x16\n\x0eno_more_writes\x18\x0b \x01(\x08\x12\x19\n\x11trim_queued_pages\x18\x0c \x01(\x04\x12\x1c\n\x14writes_refused_pages\x18\r \x01(\x04\x12,\n\x06region\x18\x0e \x01(\x0b\x32\x1c.cramwire.v1.RegionTelemetry\x12\x1a\n\x12media_staged_bytes\x18\x0f \x01(\x04\"\xd1\x01\n\x0fRegionTelemetry\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x19\n\x11limit_media_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x06 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x07 \x01(\r\x12\x19\n\x11trim_queued_pages\x18\x08 \x01(\x04\"\xa2\x05\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x14\n\x0cwall_time_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\x12:\n\x11watermark_crossed\x18\x05 \x01(\x0b\x32\x1d.cramwire.v1.WatermarkCrossedH\x00\x12\x42\n\x16no_more_writes_entered\x18\x06 \x01(\x0b\x32 .cramwire.v1.NoMoreWritesEnteredH\x00\x12<\n\x13no_more_writes_left\x18\x07 \x01(\x0b\x32\x1d.cramwire.v1.NoMoreWritesLeftH\x00\x12\x30\n\x0cpoison_found\x18\x08 \x01(\x0b\x32\x18.cramwire.v1.PoisonFoundH\x00\x12\x36\n\x0fregion_attached\x18\t \x01(\x0b\x32\x1b.cramwire.v1.RegionAttachedH\x00\x12\x36\n\x0fregion_detached\x18\n \x01(\x0b\x32\x1b.cramwire.v1.RegionDetachedH\x00\x12\x34\n\x0eregion_resized\x18\x0b \x01(\x0b\x32\x1a.cramwire.v1.RegionResizedH\x00\x12.\n\x0b\x66\x61ult_armed\x18\x0c \x01(\x0b\x32\x17.cramwire.v1.FaultArmedH\x00\x12\x32\n\rfault_cleared\x18\r \x01(\x0b\x32\x19.cramwire.v1.FaultClearedH\x00\x12\x30\n\x0c\x64\x65vice_reset\x18\x0e \x01(\x0b\x32\x18.cramwire.v1.DeviceResetH\x00\x42\x06\n\x04kind\"r\n\x10WatermarkCrossed\x12/\n\nfrom_level\x18\x01 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12-\n\x08to_level\x18\x02 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\"\x15\n\x13NoMoreWritesEntered\"\x12\n\x10NoMoreWritesLeft\"\x1b\n\x0bPoisonFound\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06\"\x1e\n\x0eRegionAttached\x12\x0c\n\x04host\x18\x01 \x01(\t\"G\n\x0eRegionDetached\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\'\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x18.cramwire.v1.DetachCause\"4\n\rRegionResized\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\",\n\nFaultArmed\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\".\n\x0c\x46\x61ultCleared\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"&\n\x0b\x44\x65viceReset\x12\x17\n\x0fnext_generation\x18\x01 \x01(\t*\xbe\x01\n\x0eWatermarkLevel\x12\x1f\n\x1bWATERMARK_LEVEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWATERMARK_LEVEL_ABOVE_HIGH\x10\x01\x12\x18\n\x14WATERMARK_LEVEL_HIGH\x10\x02\x12\x1a\n\x16WATERMARK_LEVEL_MEDIUM\x10\x03\x12\x17\n\x13WATERMARK_LEVEL_LOW\x10\x04\x12\x1c\n\x18WATERMARK_LEVEL_CRITICAL\x10\x05*i\n\x0e\x45xhaustionMode\x12\x1f\n\x1b\x45XHAUSTION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XHAUSTION_MODE_REFUSE\x10\x01\x12\x1a\n\x16\x45XHAUSTION_MODE_POISON\x10\x02*\x84\x01\n\x0b\x44\x65tachCause\x12\x1c\n\x18\x44\x45TACH_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TACH_CAUSE_REQUESTED\x10\x01\x12\x1e\n\x1a\x44\x45TACH_CAUSE_LEASE_EXPIRED\x10\x02\x12\x1b\n\x17\x44\x45TACH_CAUSE_TAKEN_OVER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ramwire/v1/types.proto\x12\x0b\x63ramwire.v1\")\n\x08\x44paRange\x12\r\n\x05start\x18\x01 \x01(\x06\x12\x0e\n\x06length\x18\x02 \x01(\x06\"\xb8\x03\n\tTelemetry\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x16\n\x0e\x65vent_sequence\x18\x02 \x01(\x04\x12\x1e\n\x16logical_capacity_bytes\x18\x03 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x18\n\x10media_free_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x07 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12.\n\twatermark\x18\n \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12\x16\n\x0eno_more_writes\x18\x0b \x01(\x08\x12\x19\n\x11trim_queued_pages\x18\x0c \x01(\x04\x12\x1c\n\x14writes_refused_pages\x18\r \x01(\x04\x12,\n\x06region\x18\x0e \x01(\x0b\x32\x1c.cramwire.v1.RegionTelemetry\x12\x1a\n\x12media_staged_bytes\x18\x0f \x01(\x04\"\xe7\x01\n\x0fRegionTelemetry\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x19\n\x11limit_media_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x06 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x07 \x01(\r\x12\x19\n\x11trim_queued_pages\x18\x08 \x01(\x04\x12\x14\n\x0c\x63redit_pages\x18\t \x01(\x04\"\xa2\x05\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x14\n\x0cwall_time_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\x12:\n\x11watermark_crossed\x18\x05 \x01(\x0b\x32\x1d.cramwire.v1.WatermarkCrossedH\x00\x12\x42\n\x16no_more_writes_entered\x18\x06 \x01(\x0b\x32 .cramwire.v1.NoMoreWritesEnteredH\x00\x12<\n\x13no_more_writes_left\x18\x07 \x01(\x0b\x32\x1d.cramwire.v1.NoMoreWritesLeftH\x00\x12\x30\n\x0cpoison_found\x18\x08 \x01(\x0b\x32\x18.cramwire.v1.PoisonFoundH\x00\x12\x36\n\x0fregion_attached\x18\t \x01(\x0b\x32\x1b.cramwire.v1.RegionAttachedH\x00\x12\x36\n\x0fregion_detached\x18\n \x01(\x0b\x32\x1b.cramwire.v1.RegionDetachedH\x00\x12\x34\n\x0eregion_resized\x18\x0b \x01(\x0b\x32\x1a.cramwire.v1.RegionResizedH\x00\x12.\n\x0b\x66\x61ult_armed\x18\x0c \x01(\x0b\x32\x17.cramwire.v1.FaultArmedH\x00\x12\x32\n\rfault_cleared\x18\r \x01(\x0b\x32\x19.cramwire.v1.FaultClearedH\x00\x12\x30\n\x0c\x64\x65vice_reset\x18\x0e \x01(\x0b\x32\x18.cramwire.v1.DeviceResetH\x00\x42\x06\n\x04kind\"r\n\x10WatermarkCrossed\x12/\n\nfrom_level\x18\x01 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12-\n\x08to_level\x18\x02 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\"\x15\n\x13NoMoreWritesEntered\"\x12\n\x10NoMoreWritesLeft\"\x1b\n\x0bPoisonFound\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06\"\x1e\n\x0eRegionAttached\x12\x0c\n\x04host\x18\x01 \x01(\t\"G\n\x0eRegionDetached\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\'\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x18.cramwire.v1.DetachCause\"4\n\rRegionResized\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\",\n\nFaultArmed\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\".\n\x0c\x46\x61ultCleared\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"&\n\x0b\x44\x65viceReset\x12\x17\n\x0fnext_generation\x18\x01 \x01(\t*\xbe\x01\n\x0eWatermarkLevel\x12\x1f\n\x1bWATERMARK_LEVEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWATERMARK_LEVEL_ABOVE_HIGH\x10\x01\x12\x18\n\x14WATERMARK_LEVEL_HIGH\x10\x02\x12\x1a\n\x16WATERMARK_LEVEL_MEDIUM\x10\x03\x12\x17\n\x13WATERMARK_LEVEL_LOW\x10\x04\x12\x1c\n\x18WATERMARK_LEVEL_CRITICAL\x10\x05*i\n\x0e\x45xhaustionMode\x12\x1f\n\x1b\x45XHAUSTION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XHAUSTION_MODE_REFUSE\x10\x01\x12\x1a\n\x16\x45XHAUSTION_MODE_POISON\x10\x02*\x84\x01\n\x0b\x44\x65tachCause\x12\x1c\n\x18\x44\x45TACH_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TACH_CAUSE_REQUESTED\x10\x01\x12\x1e\n\x1a\x44\x45TACH_CAUSE_LEASE_EXPIRED\x10\x02\x12\x1b\n\x17\x44\x45TACH_CAUSE_TAKEN_OVER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cramwire.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATERMARKLEVEL']._serialized_start=1897
-  _globals['_WATERMARKLEVEL']._serialized_end=2087
-  _globals['_EXHAUSTIONMODE']._serialized_start=2089
-  _globals['_EXHAUSTIONMODE']._serialized_end=2194
-  _globals['_DETACHCAUSE']._serialized_start=2197
-  _globals['_DETACHCAUSE']._serialized_end=2329
+  _globals['_WATERMARKLEVEL']._serialized_start=1919
+  _globals['_WATERMARKLEVEL']._serialized_end=2109
+  _globals['_EXHAUSTIONMODE']._serialized_start=2111
+  _globals['_EXHAUSTIONMODE']._serialized_end=2216
+  _globals['_DETACHCAUSE']._serialized_start=2219
+  _globals['_DETACHCAUSE']._serialized_end=2351
   _globals['_DPARANGE']._serialized_start=40
   _globals['_DPARANGE']._serialized_end=81
   _globals['_TELEMETRY']._serialized_start=84
   _globals['_TELEMETRY']._serialized_end=524
   _globals['_REGIONTELEMETRY']._serialized_start=527
-  _globals['_REGIONTELEMETRY']._serialized_end=736
-  _globals['_EVENT']._serialized_start=739
-  _globals['_EVENT']._serialized_end=1413
-  _globals['_WATERMARKCROSSED']._serialized_start=1415
-  _globals['_WATERMARKCROSSED']._serialized_end=1529
-  _globals['_NOMOREWRITESENTERED']._serialized_start=1531
-  _globals['_NOMOREWRITESENTERED']._serialized_end=1552
-  _globals['_NOMOREWRITESLEFT']._serialized_start=1554
-  _globals['_NOMOREWRITESLEFT']._serialized_end=1572
-  _globals['_POISONFOUND']._serialized_start=1574
-  _globals['_POISONFOUND']._serialized_end=1601
-  _globals['_REGIONATTACHED']._serialized_start=1603
-  _globals['_REGIONATTACHED']._serialized_end=1633
-  _globals['_REGIONDETACHED']._serialized_start=1635
-  _globals['_REGIONDETACHED']._serialized_end=1706
-  _globals['_REGIONRESIZED']._serialized_start=1708
-  _globals['_REGIONRESIZED']._serialized_end=1760
-  _globals['_FAULTARMED']._serialized_start=1762
-  _globals['_FAULTARMED']._serialized_end=1806
-  _globals['_FAULTCLEARED']._serialized_start=1808
-  _globals['_FAULTCLEARED']._serialized_end=1854
-  _globals['_DEVICERESET']._serialized_start=1856
-  _globals['_DEVICERESET']._serialized_end=1894
+  _globals['_REGIONTELEMETRY']._serialized_end=758
+  _globals['_EVENT']._serialized_start=761
+  _globals['_EVENT']._serialized_end=1435
+  _globals['_WATERMARKCROSSED']._serialized_start=1437
+  _globals['_WATERMARKCROSSED']._serialized_end=1551
+  _globals['_NOMOREWRITESENTERED']._serialized_start=1553
+  _globals['_NOMOREWRITESENTERED']._serialized_end=1574
+  _globals['_NOMOREWRITESLEFT']._serialized_start=1576
+  _globals['_NOMOREWRITESLEFT']._serialized_end=1594
+  _globals['_POISONFOUND']._serialized_start=1596
+  _globals['_POISONFOUND']._serialized_end=1623
+  _globals['_REGIONATTACHED']._serialized_start=1625
+  _globals['_REGIONATTACHED']._serialized_end=1655
+  _globals['_REGIONDETACHED']._serialized_start=1657
+  _globals['_REGIONDETACHED']._serialized_end=1728
+  _globals['_REGIONRESIZED']._serialized_start=1730
+  _globals['_REGIONRESIZED']._serialized_end=1782
+  _globals['_FAULTARMED']._serialized_start=1784
+  _globals['_FAULTARMED']._serialized_end=1828
+  _globals['_FAULTCLEARED']._serialized_start=1830
+  _globals['_FAULTCLEARED']._serialized_end=1876
+  _globals['_DEVICERESET']._serialized_start=1878
+  _globals['_DEVICERESET']._serialized_end=1916
 # @@protoc_insertion_point(module_scope)

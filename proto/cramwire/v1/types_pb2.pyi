@@ -206,6 +206,7 @@ class RegionTelemetry(_message.Message):
     STORED_PAGES_FIELD_NUMBER: _builtins.int
     RATIO_MILLI_FIELD_NUMBER: _builtins.int
     TRIM_QUEUED_PAGES_FIELD_NUMBER: _builtins.int
+    CREDIT_PAGES_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     logical_bytes: _builtins.int
     guaranteed_media_bytes: _builtins.int
@@ -214,6 +215,8 @@ class RegionTelemetry(_message.Message):
     stored_pages: _builtins.int
     ratio_milli: _builtins.int
     trim_queued_pages: _builtins.int
+    credit_pages: _builtins.int
+    """Write credits that were granted and that the host holds, spent or not, by what it said last."""
     def __init__(
         self,
         *,
@@ -225,10 +228,11 @@ class RegionTelemetry(_message.Message):
         stored_pages: _builtins.int = ...,
         ratio_milli: _builtins.int = ...,
         trim_queued_pages: _builtins.int = ...,
+        credit_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes", "logical_bytes", b"logical_bytes", "media_used_bytes", b"media_used_bytes", "ratio_milli", b"ratio_milli", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_pages", b"credit_pages", "guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes", "logical_bytes", b"logical_bytes", "media_used_bytes", b"media_used_bytes", "ratio_milli", b"ratio_milli", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
