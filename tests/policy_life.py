@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from cramagent.policy.effects import NodeWrite
 from cramagent.policy.host import Backend, Host
 from cramagent.policy.states import State
 from cramagent.policy.testing import FakePerformer, Token
@@ -65,6 +66,8 @@ class Life:
         self.last_token = 0
         self.at_risk: set[Token] = set()
         """Tokens of device pages that went bad at some time."""
+        self.behind: tuple[Decision[None], Outcome] | None = None
+        """A turn of kswapd that waits for this answer."""
         self.told: list[int] = []
         """Device pages (DPAs) that events named."""
 
@@ -87,6 +90,24 @@ class Life:
             return self.performer.drive(decision)
         except Crash:
             return None
+
+    def goes_on(self, decision: Decision[None], outcome: Outcome | None) -> None:
+        """Kswapd until it writes to the device, or to its end."""
+        self.behind = None
+        try:
+            effect = decision.send(outcome)
+            while True:
+                try:
+                    answer = self.performer.perform(effect)
+                except Crash as crash:
+                    decision.throw(crash)
+                    raise
+                if isinstance(effect, NodeWrite):
+                    self.behind = decision, answer
+                    return
+                effect = decision.send(answer)
+        except (StopIteration, Crash):
+            pass
 
     def pick(self, number: int) -> Key:
         """One of the mapped pages."""

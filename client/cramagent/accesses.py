@@ -92,6 +92,9 @@ class Accesses:
         on_node: list[int] = []
         done = 0
         while done < len(pages):
+            if done:
+                # Frames ran out: kswapd's write may free some.
+                self._performer.resume(wait=True)
             for index, access in enumerate(self._fault_in(host_pages[done:], write=False), done):
                 done += 1
                 if access is ON_NODE:
@@ -133,6 +136,8 @@ class Accesses:
         host_pages = [(host_space, vpn) for vpn in vpns]
         done = 0
         while done < len(vpns):
+            if done:
+                self._performer.resume(wait=True)
             for index, access in enumerate(self._fault_in(host_pages[done:], write=True), done):
                 done += 1
                 page = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
@@ -192,6 +197,7 @@ class Accesses:
                     "raise --dram, --node, --zswap or --swap"
                 )
             turns += 1
+            self._performer.settle()
             self._performer.drive(self._host.background(self._now_ns()))
             answers = self._faulted(pages, write=write)
         return answers

@@ -7,6 +7,7 @@ calls are answered UNAVAILABLE at once; where the session is over, GONE.
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
@@ -15,6 +16,7 @@ from cramagent.node_client import NodeRefused, NodeSilent
 from cramagent.policy.answers import NodeReading
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.watcher import EventWatcher
+from cramagent.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,10 +199,24 @@ class NodeLink:
         if session is None or self.state is not LinkState.UP:
             return NodeWritten(self._absent(), 0)
         answer = self.client.write(session, dpas, data)
-        self._note(answer.status)
+        self._note_write(session, answer)
+        return answer
+
+    def write_behind(self, dpas: Sequence[int], data: bytes) -> WriteBehind | None:
+        """As `write`, but go on meanwhile; None: the link is not up, and `write` answers at once."""
+        session = self._session
+        if session is None or self.state is not LinkState.UP:
+            return None
+        return WriteBehind(
+            self._clock, partial(self.client.write, session, dpas, data), partial(self._note_write, session)
+        )
+
+    def _note_write(self, session: Session, answer: NodeWritten) -> None:
+        """What a write's answer says of the session that it was made in."""
+        if session is self._session:
+            self._note(answer.status)
         if answer.status in self.refused_writes:
             self.refused_writes[answer.status] += 1
-        return answer
 
     def read(
         self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]

@@ -77,7 +77,7 @@ class Machine:
             Tier.ZSWAP: Zswap(plan.zswap_bytes),
             Tier.SWAPFILE: SwapFile(plan.swap_folder, plan.swap_bytes),
         }
-        performer = Performer(dram, link, tiers)
+        performer = Performer(dram, link, tiers, link.write_behind)
         truth, tally = Truth(), Tally()
         losses = Losses(lambda: session_loss(link.over_reason))
         accesses = Accesses(host, performer, dram, truth, tally, clock=clock)

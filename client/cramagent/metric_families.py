@@ -171,6 +171,7 @@ def _reclaim(picture: Picture) -> Iterator[Metric]:
         ("outcome",),
         (
             (("ok",), counters.demotions),
+            (("void",), counters.demotions_void),
             (("closed",), counters.demote_denied_closed),
             (("admission",), counters.demote_denied_admission),
             (("full",), counters.demote_denied_full),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
@@ -106,6 +107,7 @@ class NodeClient:
         self._pages_per_request = self._ranges_per_trim = 1
         self.device_ns: Final[dict[str, int]] = {"write": 0, "read": 0, "trim": 0, "flush": 0}
         """Device time of the data calls, by operation: what the device says that they would have taken."""
+        self._counting = Lock()
         self.refused_telemetry: types_pb2.Telemetry | None = None
         """What the last refused write said about the device; the main loop takes it away."""
         self.gone_reason = ""
@@ -218,11 +220,11 @@ class NodeClient:
             if isinstance(said, Refusal):
                 if said.write_refused is not None:
                     accepted += said.write_refused.accepted_pages
-                    self.device_ns["write"] += said.write_refused.device_ns
+                    self._spent("write", said.write_refused.device_ns)
                     self.refused_telemetry = said.write_refused.telemetry
                 return NodeWritten(node_status(said), accepted)
             accepted += said.accepted_pages
-            self.device_ns["write"] += said.device_ns
+            self._spent("write", said.device_ns)
         return NodeWritten(NodeStatus.OK, accepted)
 
     def read(
@@ -239,12 +241,12 @@ class NodeClient:
                 asked = [dpas[position] for position in positions]
                 said = self._ask(partial(self._road.read, session, asked, partial(take, positions)))
                 if not isinstance(said, Refusal):
-                    self.device_ns["read"] += said
+                    self._spent("read", said)
                     break
                 bad: set[int] = set()
                 if said.pages_poisoned is not None:
                     bad.update(said.pages_poisoned.dpas)
-                    self.device_ns["read"] += said.pages_poisoned.device_ns
+                    self._spent("read", said.pages_poisoned.device_ns)
                 lost = [position for position in positions if dpas[position] in bad]
                 if not lost:
                     status = node_status(said)
@@ -260,7 +262,7 @@ class NodeClient:
             said = self._ask(partial(self._road.trim, session, ranges[start:end]))
             if isinstance(said, Refusal):
                 return NodeTrimmed(node_status(said))
-            self.device_ns["trim"] += said.device_ns
+            self._spent("trim", said.device_ns)
         return NodeTrimmed(NodeStatus.OK)
 
     def flush(self, session: Session) -> NodeStatus:
@@ -268,12 +270,16 @@ class NodeClient:
         said = self._ask(partial(self._road.flush, session))
         if isinstance(said, Refusal):
             return node_status(said)
-        self.device_ns["flush"] += said.device_ns
+        self._spent("flush", said.device_ns)
         return NodeStatus.OK
 
     def data_answers(self, session: Session, *, timeout_s: float) -> bool:
         """Whether the data path says anything at all."""
         return answers(self._road, session, timeout_s)
+
+    def _spent(self, operation: str, device_ns: int) -> None:
+        with self._counting:
+            self.device_ns[operation] += device_ns
 
     # -- roads ------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Tier,
     )
     from cramagent.tiers import TierStore
+    from cramagent.write_behind import WriteBehind
 
 T = TypeVar("T")
 
@@ -58,10 +59,19 @@ class NodePort(Protocol):
 class Performer:
     """DRAM, the node, and the tiers behind it."""
 
-    def __init__(self, dram: Dram, node: NodePort, tiers: Mapping[Tier, TierStore]) -> None:
+    def __init__(
+        self,
+        dram: Dram,
+        node: NodePort,
+        tiers: Mapping[Tier, TierStore],
+        write_behind: Callable[[Sequence[int], bytes], WriteBehind | None] | None = None,
+    ) -> None:
         self._dram = dram
         self._node = node
         self._tiers = tiers
+        self._write_behind = write_behind
+        self._waiting: tuple[Decision[None], WriteBehind] | None = None
+        """The decision that was begun and waits for its write."""
 
     def drive(self, decision: Decision[T]) -> T:
         """Perform a decision to its end; what it decided.
@@ -72,15 +82,66 @@ class Performer:
         try:
             effect = next(decision)
             while True:
-                try:
-                    outcome = self.perform(effect)
-                except BaseException as error:
-                    decision.throw(error)
-                    raise
-                effect = decision.send(outcome)
+                effect = decision.send(self._performed(decision, effect))
         except StopIteration as end:
             answer: T = end.value
             return answer
+
+    # -- a decision that may wait --------------------------------------------------------------------
+
+    def begin(self, decision: Decision[None]) -> None:
+        """Perform a decision until it writes to the device; that goes on behind, where it can.
+
+        `resume` goes on with it. While one waits, another that is begun is driven to its end.
+        """
+        if self._waiting is not None:
+            self.drive(decision)
+            return
+        self._go_on(decision, None)
+
+    def resume(self, *, wait: bool = False) -> bool:
+        """Go on with the decision that waits, if its write is answered, or once it is; whether it went on."""
+        if self._waiting is None:
+            return False
+        decision, write = self._waiting
+        if not wait and not write.done:
+            return False
+        self._waiting = None
+        try:
+            outcome = write.finish()
+        except BaseException as error:
+            decision.throw(error)
+            raise
+        self._go_on(decision, outcome)
+        return True
+
+    def settle(self) -> None:
+        """Wait for all that goes on behind."""
+        while self.resume(wait=True):
+            pass
+
+    def _go_on(self, decision: Decision[None], outcome: Outcome | None) -> None:
+        try:
+            effect = decision.send(outcome)
+            while True:
+                if isinstance(effect, NodeWrite) and self._write_behind is not None:
+                    write = self._write_behind(effect.dpas, self._dram.gather(effect.frames))
+                    if write is not None:
+                        self._waiting = decision, write
+                        return
+                effect = decision.send(self._performed(decision, effect))
+        except StopIteration:
+            pass
+
+    # -- one effect ----------------------------------------------------------------------------------
+
+    def _performed(self, decision: Decision[T], effect: Effect) -> Outcome:
+        """One effect of a decision; what it raises is thrown into the decision, and comes out here again."""
+        try:
+            return self.perform(effect)
+        except BaseException as error:
+            decision.throw(error)
+            raise
 
     def perform(self, effect: Effect) -> Outcome:
         """One effect, and what came of it."""

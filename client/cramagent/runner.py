@@ -158,7 +158,9 @@ class Runner:
 
     def _background(self, now_ns: int) -> None:
         machine = self._machine
-        machine.performer.drive(machine.host.background(now_ns))
+        machine.performer.resume()
+        machine.performer.drive(machine.host.upkeep(now_ns))
+        machine.performer.begin(machine.host.kswapd(now_ns))
         machine.workload.tell_losses()
         self._take_refused_telemetry()
         self._note_changes()
@@ -333,6 +335,7 @@ class Runner:
         """Every page once more; a device that is silent is waited for, a while."""
         machine = self._machine
         self._say(f"{self._reason}: verifying {len(machine.truth)} pages")
+        machine.performer.settle()
         until = self._now_ns() + self._pace.patience_ns
         while machine.link.state is LinkState.DOWN and (left := until - self._now_ns()) > 0:
             self._hear(block_ns=min(left, _LONGEST_WAIT_NS))

@@ -60,6 +60,8 @@ class HostLife(Life, RuleBasedStateMachine):
             admission=admission,
             on_bus_error=on_bus_error,
             writeback=writeback,
+            low_watermark_milli=200,
+            high_watermark_milli=400,
             demote_batch_pages=4,
             writeback_batch_pages=6,
             reap_batch_pages=5,
@@ -194,6 +196,19 @@ class HostLife(Life, RuleBasedStateMachine):
         self.now += later
         turn: Callable[[int], Decision[object]] = getattr(self.host, name)
         self.drive(turn(self.now))
+
+    @precondition(lambda self: self.behind is None)
+    @rule()
+    def kswapd_begins(self) -> None:
+        """A turn of kswapd that waits at its first write to the device, which the device has already."""
+        self.goes_on(self.host.kswapd(self.now), None)
+
+    @precondition(lambda self: self.behind is not None)
+    @rule()
+    def kswapd_goes_on(self) -> None:
+        """Whatever happened meanwhile."""
+        assert self.behind is not None
+        self.goes_on(*self.behind)
 
     @rule()
     def trims_all(self) -> None:

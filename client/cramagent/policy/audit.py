@@ -55,7 +55,8 @@ def _audit_page_tables(mm: Mm) -> set[Folio]:
             mapped[folio] += 1
     for folio, mappers in mapped.items():
         assert len(folio.mappers) == mappers, f"{folio} has mappers that no page table has"
-        assert not folio.in_flight, f"{folio} is in flight between decisions"
+        held = mm.reclaims and folio.backend is Backend.DRAM
+        assert held or not folio.in_flight, f"{folio} is in flight between decisions"
         writable = [pte for pte in folio.mappers if pte.state is State.RW]
         assert not writable or mappers == 1, f"{folio} is writable and shared"
         assert bool(writable) == (folio in mm.writable), f"{folio}: the budget and the PTE differ"
@@ -97,7 +98,7 @@ def _audit_frames(mm: Mm, mapped: set[Folio]) -> None:
 
 
 def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
-    """Every device page is in exactly one place: placed, free, waiting for TRIM, or ballooned."""
+    """Every device page is in exactly one place: placed, free, waiting for TRIM, ballooned, or in hand."""
     node = mm.node
     assert node.attached or not node.reachable, "a node that is not attached is reachable"
     for dpa, folio in node.placed.items():
@@ -109,7 +110,7 @@ def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
     assert on_node == with_mappers, (
         f"{on_node} mapped folios on the node, {with_mappers} device pages hold one"
     )
-    places = [*node.placed, *node.free_dpas(), *mm.trim.waiting, *node.ballooned]
+    places = [*node.placed, *node.free_dpas(), *mm.trim.waiting, *node.ballooned, *node.in_hand]
     everything = range(0, node.size * PAGE_BYTES, PAGE_BYTES)
     assert len(places) == len(everything), f"{len(places)} device pages accounted for, of {len(everything)}"
     assert set(places) == set(everything), "a device page is in two places, or none"

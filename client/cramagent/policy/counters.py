@@ -55,6 +55,7 @@ class HostCounters:
     kswapd_wakes: int = _counts("Times that free DRAM fell under the low watermark.")
     second_chances: int = _counts("Referenced DRAM pages that the clock hand passed over.")
     demotions: int = _counts("DRAM pages that the node took.")
+    demotions_void: int = _counts("DRAM pages that the node took, and that stayed: used or freed meanwhile.")
     demote_denied_closed: int = _counts("DRAM pages not offered to the node because it was closed or away.")
     demote_denied_admission: int = _counts("DRAM pages held back by admission = upper-bound.")
     demote_denied_full: int = _counts("DRAM pages for which the node had no free device page.")

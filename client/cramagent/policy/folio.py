@@ -79,6 +79,11 @@ class Folio:
         """Whether a store must copy: several mappers, after a fork."""
         return len(self.mappers) > 1 and not self.shared
 
+    @property
+    def idle(self) -> bool:
+        """Of an isolated folio: nobody has used it, or given it up, since."""
+        return not self.referenced and bool(self.mappers)
+
     def place(self) -> Place:
         """Where the bytes are, as the host tells it."""
         return Place(self.backend, self.handle)

@@ -2,7 +2,9 @@
 
 The runner is single-threaded: it makes every call from one loop, and drives each `Decision` to its
 end, performing one effect after the other, before it makes the next call. While it performs an
-effect it calls nothing here. `drive` in `cramagent.policy.testing` shows the loop.
+effect it calls nothing here. `drive` in `cramagent.policy.testing` shows the loop. One decision may
+wait: `kswapd`, for the answer to a `NodeWrite`, while other calls are made; the frames' bytes are
+those of the moment when it asked.
 
 A decision may end early: if performing an effect raises, throw the exception into the decision (or
 close it). What it held is then put back, frames into the pool and device pages whose write may have
@@ -278,7 +280,11 @@ class Host:
     # -- daemons -----------------------------------------------------------------------------------
 
     def kswapd(self, now_ns: int) -> Decision[None]:
-        """Below the low watermark of free DRAM: demote or swap out cold pages until the high one."""
+        """Below the low watermark of free DRAM: demote or swap out cold pages until the high one.
+
+        Pages that are used while it waits for the device stay in DRAM. Until it has ended, another
+        call decides nothing.
+        """
         return self._reclaim.kswapd(now_ns)
 
     def reaper(self, now_ns: int) -> Decision[None]:
@@ -302,17 +308,21 @@ class Host:
         return self._balloon.step(now_ns)
 
     def background(self, now_ns: int) -> Decision[None]:
-        """One turn of every daemon, in this order.
+        """One turn of every daemon, in this order: `upkeep`, then kswapd, which uses what that freed."""
+        yield from self.upkeep(now_ns)
+        yield from self._reclaim.kswapd(now_ns)
+
+    def upkeep(self, now_ns: int) -> Decision[None]:
+        """One turn of every daemon but kswapd, in this order.
 
         ager (so that writeback finds no writable pages), writeback, reaper, balloon (they free
-        device pages), trimmer (makes them usable), kswapd (uses them).
+        device pages), trimmer (makes them usable).
         """
         yield from self._ager.scan(now_ns)
         yield from self._shrinker.writeback(now_ns)
         yield from self._reaper.scan(now_ns)
         yield from self._balloon.step(now_ns)
         yield from self._trimmer.trim(now_ns, force=False)
-        yield from self._reclaim.kswapd(now_ns)
 
     def writeback_all(self, now_ns: int) -> Decision[int]:
         """Empty the node: every page that a tier has room for, TRIM included. Answers how many moved."""

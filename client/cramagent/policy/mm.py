@@ -67,6 +67,8 @@ class Mm:
             PageEvent.DEMOTE if settings.mapping is Mapping.FAULT else PageEvent.DEMOTE_RESIDENT
         )
         """What `mapping` makes of a demotion."""
+        self.reclaims = 0
+        """Batches that reclaim has isolated, and not settled yet."""
         self.pages_in_state = [0] * len(State)
         self.tier_used = dict.fromkeys(Tier, 0)
 

@@ -64,21 +64,25 @@ class Node:
     """The device pages of one region, each in exactly one place.
 
     Placed (holds a folio), free (recycled or never used), waiting for TRIM (`TrimBuffer`), in the
-    balloon, or in the hands of the decision under way. DPAs are in bytes.
+    balloon, or in the hands of a decision under way. DPAs are in bytes.
     """
 
     def __init__(self, counters: HostCounters) -> None:
         self._counters = counters
+        self._session = 0
         self._empty(0)
         self.attached = False
         self.reachable = False
 
     def _empty(self, pages: int) -> None:
+        self._session += 1
         self.size = pages
         self._never_used = 0
         """Index of the first page that no one ever had: those after it are free as well."""
         self._recycled: list[int] = []
         self.ballooned: list[int] = []
+        self.in_hand: set[int] = set()
+        """Allocated, and under way to the device."""
         self.placed: OrderedDict[int, Folio] = OrderedDict()
         """Folio by DPA, coldest first: in the order of demotion, but for second chances."""
 
@@ -97,12 +101,14 @@ class Node:
     def resize(self, logical_bytes: int, waiting: Iterable[int]) -> None:
         """Another size. `waiting`: pages that wait for TRIM, which hold data until then.
 
+        So may pages under way to the device.
+
         Raises:
             ValueError: a page past the new end holds data.
         """
         pages = size_in_pages(logical_bytes)
         end = pages * PAGE_BYTES
-        beyond = sum(dpa >= end for dpa in self.placed) + sum(dpa >= end for dpa in waiting)
+        beyond = sum(dpa >= end for held in (self.placed, waiting, self.in_hand) for dpa in held)
         if beyond:
             raise ValueError(f"{beyond} pages past the new end hold data")
         self.size = pages
@@ -149,6 +155,18 @@ class Node:
         self._never_used = min(self.size, first + pages - len(taken))
         taken.extend(range(first * PAGE_BYTES, self._never_used * PAGE_BYTES, PAGE_BYTES))
         return taken
+
+    def hold(self, dpas: Iterable[int]) -> int:
+        """These allocated pages are under way to the device. The session's number, for `let_go`."""
+        self.in_hand.update(dpas)
+        return self._session
+
+    def let_go(self, session: int, dpas: Iterable[int]) -> bool:
+        """They are so no longer. False: the session that they were of is over, and they with it."""
+        if session != self._session:
+            return False
+        self.in_hand.difference_update(dpas)
+        return True
 
     def recycle(self, dpas: Iterable[int]) -> None:
         """These pages are empty and free: never written, or trimmed."""

@@ -27,16 +27,29 @@ class Reclaim:
     def __init__(self, mm: Mm) -> None:
         self._mm = mm
         self._awake = False
+        self._turning = False
+        """A turn of kswapd has begun and not ended: it may wait for the device."""
 
     def kswapd(self, now_ns: int) -> Decision[None]:
         """Woken below the low watermark; rests when the high one is reached or nothing is cold."""
         mm = self._mm
         mm.now_ns = now_ns
+        if self._turning:
+            return
         if not self._awake:
             if mm.frames.free >= mm.frames.low:
                 return
             self._awake = True
             mm.counters.kswapd_wakes += 1
+        self._turning = True
+        try:
+            yield from self._turn()
+        finally:
+            self._turning = False
+
+    def _turn(self) -> Decision[None]:
+        """Until enough frames are free, or nothing more is cold, or its batches are used up."""
+        mm = self._mm
         for _ in range(BATCHES_PER_TURN):
             missing = mm.frames.high(mm.gate.pressure) - mm.frames.free
             if missing <= 0:
@@ -71,8 +84,12 @@ class Reclaim:
     # -- one batch ---------------------------------------------------------------------------------
 
     def _shrink_folios(self, victims: list[Folio]) -> Decision[int]:
-        """Move isolated folios out of DRAM; what no tier takes stays. Answers how many left."""
+        """Move isolated folios out of DRAM; what no tier takes stays. Answers how many left.
+
+        While the device has its write, pages may be used, forked or freed: those are left as they are.
+        """
         mm = self._mm
+        mm.reclaims += 1
         try:
             rest = eligible = [
                 folio for folio in victims if folio.kind is _ANON or self._swap_eligible(folio)
@@ -81,13 +98,17 @@ class Reclaim:
                 rest = yield from self._demote(eligible)
             elif mm.node.attached:
                 mm.counters.demote_denied_closed += len(eligible)
+            kept = len(rest)
+            rest = [folio for folio in rest if folio.idle]
+            kept -= len(rest)
             for tier in mm.settings.writeback.tiers:
                 if not rest:
                     break
                 rest = yield from self._swap_out(tier, rest)
             mm.counters.reclaim_kept += len(rest)
-            return len(eligible) - len(rest)
+            return len(eligible) - len(rest) - kept
         finally:
+            mm.reclaims -= 1
             for folio in victims:
                 folio.in_flight = False
 
@@ -100,7 +121,7 @@ class Reclaim:
         return True
 
     def _demote(self, folios: list[Folio]) -> Decision[list[Folio]]:
-        """Offer a batch to the node. Answers those that it did not take."""
+        """Offer a batch to the node. Answers those that it did not take, or that were used meanwhile."""
         mm, node, counters = self._mm, self._mm.node, self._mm.counters
         admitted = mm.admittance.allowance(len(folios))
         counters.demote_denied_admission += len(folios) - admitted
@@ -108,37 +129,52 @@ class Reclaim:
         counters.demote_denied_full += admitted - len(dpas)
         if not dpas:
             return folios
+        frames = tuple([folio.handle for folio in folios[: len(dpas)]])
+        session = node.hold(dpas)
+        mm.admittance.allocated(len(dpas))
         answered = False
         try:
-            written: NodeWritten = yield NodeWrite(
-                tuple(dpas), tuple(folio.handle for folio in folios[: len(dpas)])
-            )
+            written: NodeWritten = yield NodeWrite(tuple(dpas), frames)
             answered = True
         finally:
-            if not answered:
+            ours = node.let_go(session, dpas)
+            if ours and not answered:
                 # Ended early: some may be written. TRIM settles it.
                 mm.give_back(dpas)
-        if written.status is NodeStatus.GONE:
+        if not ours or written.status is NodeStatus.GONE:
             counters.demote_gone += len(dpas)
-            mm.node_lost()
+            if ours:
+                mm.node_lost()
             return folios
         accepted = len(dpas) if written.status is NodeStatus.OK else written.accepted
-        rmap.demoted(mm, folios[:accepted], dpas[:accepted])
-        counters.demotions += accepted
-        mm.admittance.allocated(accepted)
+        stay = self._demoted(folios[:accepted], dpas)
         if accepted < len(dpas):
             self._refused(written.status, dpas[accepted:])
-        return folios[accepted:]
+        return stay + folios[accepted:]
+
+    def _demoted(self, folios: list[Folio], dpas: list[int]) -> list[Folio]:
+        """The device holds their bytes. Answers those that stay in DRAM all the same: not cold any more."""
+        mm = self._mm
+        cold = [folio for folio in folios if folio.mappers and not folio.referenced]
+        stay: list[Folio] = []
+        if len(cold) < len(folios):
+            stay = [folio for folio in folios if not folio.idle]
+            mm.give_back([dpa for folio, dpa in zip(folios, dpas, strict=False) if not folio.idle])
+            dpas = [dpa for folio, dpa in zip(folios, dpas, strict=False) if folio.idle]
+            mm.counters.demotions_void += len(stay)
+        rmap.demoted(mm, cold, dpas[: len(cold)])
+        mm.counters.demotions += len(cold)
+        return stay
 
     def _refused(self, status: NodeStatus, dpas: list[int]) -> None:
         """The end of a batch that the device did not take: why, and what becomes of its device pages."""
         mm, counters = self._mm, self._mm.counters
         if status is NodeStatus.UNAVAILABLE:
             counters.demote_unavailable += len(dpas)
-            mm.admittance.allocated(len(dpas))
         elif status is NodeStatus.POISONED:
             counters.demote_refused_poisoned += len(dpas)
         else:
+            mm.admittance.allocated(-len(dpas))
             if status is NodeStatus.NO_MORE_WRITES:
                 counters.demote_refused_no_more_writes += len(dpas)
                 mm.gate.refused_no_more_writes()
