@@ -191,6 +191,19 @@ def test_events_of_the_device(tmp_path: Path) -> None:
     assert not order_verdict(tmp_path, expect, CRITICAL, (3.0, "device", "region_detached", gone)).holds
 
 
+def test_a_host_is_a_cause_to_the_device(tmp_path: Path) -> None:
+    """Its end, of the end of its lease."""
+    expect = 'after = "host_killed"\ncomes = "region_detached"\n\n[[timeline]]\nat = "1s"\nkill = "bear-2"'
+    for killed_s, holds in ((1.0, True), (3.0, False)):
+        verdict = order_verdict(
+            tmp_path,
+            expect,
+            (killed_s, "bear-2", "host_killed", {}),
+            (2.0, "device", "region_detached", {"host": "bear-2", "cause": "lease_expired"}),
+        )
+        assert verdict.holds is holds
+
+
 def test_wrong_bytes_are_never_good(run: MeasuredRun) -> None:
     """Whatever a scenario expects; and a host that never ran proves nothing."""
     assert passed(run.outcome(), evaluate(run.outcome()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cramlab.scenario.expectation import Figure, FigureExpectation, OrderExpectation, Window
 from cramlab.scenario.figures import evaluate_figure
 from cramlab.scenario.measurements import EVENTS
+from cramlab.scenario.model import DEVICE
 from cramwire.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -169,10 +170,13 @@ def _judge_order(expected: OrderExpectation, measured: Measurements, who: str) -
 
 
 def _first_ns(pattern: EventPattern, events: Iterable[Event], who: str) -> int | None:
-    """When it first happened: to the device, or to this host (another's is no cause of its own)."""
-    of_device = EVENTS[pattern.name].of_device
+    """When it first happened: to the device, or to this host (another's is no cause of its own).
+
+    To the device, any host's may be a cause.
+    """
+    of_any = who == DEVICE or EVENTS[pattern.name].of_device
     for event in events:
-        if _is(pattern, event) and (of_device or event.who == who):
+        if _is(pattern, event) and (of_any or event.who == who):
             return event.at_ns
     return None
 

@@ -54,10 +54,12 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """Arm a fault. `label` is the name by which the file clears it."""
+    """Arm a fault."""
 
     label: str
+    """By which the file clears it: `as`, or its kind as the file writes it."""
     kind: str
+    """As events and metrics name it: `ratio_collapse`."""
     request: operator_pb2.InjectFaultRequest
 
 

@@ -159,7 +159,8 @@ class ExpectReader:
             if fact not in EVENTS[name].facts or not value:
                 known = [f"{each}=..." for each in EVENTS[name].facts]
                 table.fail(f"{name} has no {part!r}{did_you_mean(part, known)}", key)
-            facts[fact] = value
+            # The timeline writes ratio-collapse, as the command line does; events say ratio_collapse.
+            facts[fact] = value.replace("-", "_") if fact == "kind" else value
         if "host" in facts and facts["host"] not in self._names:
             self._no_host(table, facts["host"], key)
         if name == "fault_armed" and "kind" in facts and facts["kind"] not in self._kinds:

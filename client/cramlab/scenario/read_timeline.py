@@ -57,7 +57,7 @@ class TimelineReader:
         if verb == "inject":
             label = table.text("as", name)
             self._labels.setdefault(label, at_ns)
-            yield Inject(label, name, read_fault(table, name, self._seed))
+            yield Inject(label, name.replace("-", "_"), read_fault(table, name, self._seed))
         elif verb == "clear":
             if name != _ALL and self._labels.get(name, at_ns + 1) > at_ns:
                 known = [_ALL, *(label for label, armed_ns in self._labels.items() if armed_ns <= at_ns)]
