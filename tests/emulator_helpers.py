@@ -113,12 +113,15 @@ class Bench:
         lengths = addresses([count * PAGE_BYTES])
         return self.device.trim(ref, at(first_page), lengths, self.now_ns)
 
+    def flush_due(self, ref: SessionRef) -> int | None:
+        """When a FLUSH that begins now would be done."""
+        ticket = self.device.begin_flush(ref, self.now_ns)
+        return self.device.flush_due(ticket, self.now_ns)
+
     def inject(self, fault: Fault) -> str:
         """Inject a fault; its id."""
         number = next(self._ids)
-        return self.device.inject(
-            fault, self.now_ns, fault_id=f"f{number}", next_generation=f"g{number}"
-        ).fault_id
+        return self.device.inject(fault, self.now_ns, next_generation=f"g{number}").fault_id
 
     def used(self) -> int:
         """Media in use, bytes."""

@@ -76,6 +76,7 @@ class OpenFlush:
 
     ticket: FlushTicket
     region: ModelRegion
+    due_ns: int
     released_before: int
     trims_due: int
     """When the last TRIM before it is due; -1: none waits."""
@@ -159,8 +160,9 @@ class DeviceBesideModel(RuleBasedStateMachine):
         """Ask for a FLUSH of both: it waits for the TRIMs and the staged writes so far."""
         trims_due = region.queue[-1][0] if region.queue else -1
         ticket = self.device.begin_flush(self.ref(region), self.now)
-        assert ticket.due_ns == max(self.now, trims_due, region.last_staged_due)
-        return OpenFlush(ticket, region, region.trim_released, trims_due, region.last_staged)
+        due_ns = self.device.flush_due(ticket, self.now)
+        assert due_ns == max(self.now, trims_due, region.last_staged_due)
+        return OpenFlush(ticket, region, due_ns, region.trim_released, trims_due, region.last_staged)
 
     def end_flush(self, flush: OpenFlush) -> bool:
         """Ask for its outcome: done when both say so. Whether it is."""
@@ -175,7 +177,7 @@ class DeviceBesideModel(RuleBasedStateMachine):
     def arm(self, fault: Fault) -> str:
         """Inject into the device; the id is kept for `clear`."""
         number = next(self.ids)
-        injected = self.device.inject(fault, self.now, fault_id=f"f{number}", next_generation=f"g{number}")
+        injected = self.device.inject(fault, self.now, next_generation=f"g{number}")
         if injected.fault_id:
             self.faults.append(injected.fault_id)
         return injected.fault_id

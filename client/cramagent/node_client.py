@@ -376,6 +376,8 @@ _STATUS: Final[dict[str, NodeStatus]] = {
     "REGION_LIMIT": NodeStatus.REGION_LIMIT,
     "POISONED": NodeStatus.POISONED,
     "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
+    "COMMAND_REFUSED": NodeStatus.UNAVAILABLE,
+    "MEDIA_READ_ONLY": NodeStatus.UNAVAILABLE,
     **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
 }
 

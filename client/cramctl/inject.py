@@ -1,4 +1,8 @@
-"""`cramctl inject ...`, `cramctl clear`, `cramctl faults`: faults on a live device."""
+"""`cramctl inject ...`, `cramctl clear`, `cramctl faults`: faults on a live device.
+
+The commands of `inject` are made from the table of kinds (`cramwire.fault_kinds`): an option for each
+setting, and one for each way of confining it.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cramctl.options import (
-    DPA,
-    DURATION,
-    MILLI,
-    SIZE,
-    form_option,
-    json_option,
-    operator_option,
-    wants_json,
-)
-from cramctl.session import connected, inject_fault
+from cramctl.options import Parsed, form_option, json_option, operator_option, wants_json
+from cramctl.session import connected
+from cramwire.fault_kinds import KINDS, SWITCH
 from cramwire.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cramwire.fault_kinds import FaultKind, Field
     from cramwire.v1 import operator_pb2
 
 _SHOWN_DPAS = 8
@@ -30,6 +29,9 @@ _SHOWN_DPAS = 8
 def inject() -> None:
     """Inject a fault into a live device.
 
+    Several can be armed at once, of one kind, too. What a fault is confined by (--only-host, --count, ...)
+    stands at the end of its options.
+
     \b
     Example:
       cramctl inject exhaustion --share 0.5
@@ -38,117 +40,48 @@ def inject() -> None:
     """  # noqa: D301 - click's mark: keep these lines as they are
 
 
-@inject.command()
-@operator_option
-@json_option
-@click.option("--bytes", "size", type=SIZE, help="Media to hold back, as 512MiB.")
-@click.option("--share", type=MILLI, help="Share of all media to hold back, 0 to 1.")
-def exhaustion(address: str, as_json: bool, size: int | None, share: int | None) -> None:
-    """Hold media back, so that the device runs out.
+def _command(kind: FaultKind) -> click.Command:
+    """The command that injects faults of a kind."""
 
-    What is not free now is taken as it becomes free. Stays armed until it is cleared.
+    def run(*, address: str, as_json: bool, **given: Any) -> None:
+        values = {
+            field.key: list(value) if field.many else value
+            for field in (*kind.fields, *kind.scope)
+            if (value := given[field.key]) is not None and value != () and value is not False
+        }
+        _inject(address, kind, values, as_json=as_json)
 
-    \b
-    Example:
-      cramctl inject exhaustion --bytes 48MiB
-    """  # noqa: D301 - click's mark: keep these lines as they are
-    if (size is None) == (share is None):
-        raise click.UsageError("give either --bytes or --share")
-    if size is not None:
-        _inject(address, as_json, "exhaustion", {"bytes": _at_least(size, 1, "--bytes")})
-        return
-    assert share is not None
-    if not 0 < share <= 1000:
-        raise click.BadParameter("is above 0 and at most 1, in steps of 0.001", param_hint="'--share'")
-    _inject(address, as_json, "exhaustion", {"share_milli": share})
-
-
-@inject.command()
-@operator_option
-@json_option
-@click.option("--host", required=True, help="Host whose region holds the pages.")
-@click.option("--dpa", "dpas", type=DPA, multiple=True, help="A page's address; again for more pages.")
-@click.option("--random", "random_pages", type=click.IntRange(1, 2**32 - 1), help="So many pages instead.")
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Makes --random repeatable. Default: 0.")
-def poison(
-    *,
-    address: str,
-    as_json: bool,
-    host: str,
-    dpas: tuple[int, ...],
-    random_pages: int | None,
-    seed: int | None,
-) -> None:
-    """Lose the bytes of pages that hold data.
-
-    Done at once; found by a later read. A write or a TRIM heals a page.
-
-    \b
-    Example:
-      cramctl inject poison --host host-a --random 4 --seed 7
-      cramctl inject poison --host host-a --dpa 0x0 --dpa 0x1000
-    """  # noqa: D301 - click's mark: keep these lines as they are
-    if bool(dpas) == (random_pages is not None):
-        raise click.UsageError("give either --dpa or --random")
-    if random_pages is None:
-        if seed is not None:
-            raise click.UsageError("--seed goes with --random")
-        _inject(address, as_json, "poison", {"host": host, "dpas": dpas})
-    else:
-        settings = {"host": host, "random_pages": random_pages, "seed": seed or 0}
-        _inject(address, as_json, "poison", settings)
+    run.__doc__ = "\n".join(
+        (
+            f"{kind.summary}\n",
+            "Done at once.\n" if kind.at_once else "Stays armed until it is cleared.\n",
+            "\b",
+            "Example:",
+            *(f"  cramctl inject {kind.name} {example}".rstrip() for example in kind.examples),
+        )
+    )
+    decorated: Callable[..., None] = run
+    for field in reversed((*kind.fields, *kind.scope)):
+        decorated = _option(field)(decorated)
+    return click.command(kind.name, short_help=kind.summary)(operator_option(json_option(decorated)))
 
 
-@inject.command("ratio-collapse")
-@operator_option
-@json_option
-@click.option("--ratio", type=MILLI, required=True, help="No page compresses better than this, as 1.2.")
-def ratio_collapse(address: str, as_json: bool, ratio: int) -> None:
-    """Make pages written from now on take no less media than a ratio gives.
-
-    Stays armed until it is cleared.
-
-    \b
-    Example:
-      cramctl inject ratio-collapse --ratio 1.2
-    """  # noqa: D301 - click's mark: keep these lines as they are
-    if not 1000 <= ratio < 2**32:
-        raise click.BadParameter("is at least 1", param_hint="'--ratio'")
-    _inject(address, as_json, "ratio_collapse", {"ratio_milli": ratio})
+def _option(field: Field) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    if field.unit is SWITCH:
+        return click.option(f"--{field.name}", field.key, is_flag=True, help=field.help)
+    return click.option(
+        f"--{field.name}",
+        field.key,
+        type=Parsed(field.unit.metavar, field.unit.parse),
+        metavar=field.unit.metavar,
+        multiple=field.many,
+        required=field.required,
+        help=field.help,
+    )
 
 
-@inject.command()
-@operator_option
-@json_option
-@click.option("--device", "device_ns", type=DURATION, default=0, help="Device time to add, only reported.")
-@click.option("--wall", "wall_ns", type=DURATION, default=0, help="Wall time to add, really waited for.")
-def latency(address: str, as_json: bool, device_ns: int, wall_ns: int) -> None:
-    """Make every data command slower.
-
-    Stays armed until it is cleared.
-
-    \b
-    Example:
-      cramctl inject latency --device 1us --wall 1ms
-    """  # noqa: D301 - click's mark: keep these lines as they are
-    if not device_ns and not wall_ns:
-        raise click.UsageError("give --device, --wall or both, above 0")
-    _inject(address, as_json, "latency", {"device_ns": device_ns, "wall_ns": wall_ns})
-
-
-@inject.command()
-@operator_option
-@json_option
-def reset(address: str, as_json: bool) -> None:
-    """Power lost and back: a new generation, nothing kept.
-
-    Done at once. Hosts lose what was on the device and attach again. Armed faults stay armed.
-
-    \b
-    Example:
-      cramctl inject reset
-    """  # noqa: D301 - click's mark: keep these lines as they are
-    _inject(address, as_json, "reset", {})
+for _kind in KINDS.values():
+    inject.add_command(_command(_kind))
 
 
 @click.command()
@@ -198,19 +131,26 @@ def faults(address: str, as_json: bool | None) -> None:
         print_faults(described)
 
 
-def _inject(address: str, as_json: bool, kind: str, settings: dict[str, Any]) -> None:
-    answer = inject_fault(address, kind, settings)
+def _inject(address: str, kind: FaultKind, values: dict[str, Any], *, as_json: bool) -> None:
+    from cramwire.fault_request import fault_message  # noqa: PLC0415 - loaded with grpc, see session.py
+
+    try:
+        fault = fault_message(kind.kind, values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with connected(address) as operator:
+        answer = operator.inject(fault)
     if as_json:
-        click.echo(json.dumps(_as_dict(kind, answer)))
+        click.echo(json.dumps(_as_dict(kind.kind, answer)))
     elif answer.fault_id:
         free = format_bytes(answer.telemetry.media_free_bytes)
-        click.echo(f"{kind.replace('_', ' ')} armed as {answer.fault_id}, {free} of media free")
-    elif kind == "poison":
+        click.echo(f"{kind.name} armed as {answer.fault_id}, {free} of media free")
+    elif answer.dpas:
         shown = ", ".join(f"{dpa:#x}" for dpa in answer.dpas[:_SHOWN_DPAS])
         more = f" and {len(answer.dpas) - _SHOWN_DPAS} more" if len(answer.dpas) > _SHOWN_DPAS else ""
-        click.echo(f"{len(answer.dpas)} pages of {settings['host']} poisoned: {shown}{more}")
+        click.echo(f"{kind.name}: {len(answer.dpas)} pages of {values['host']}: {shown}{more}")
     else:
-        click.echo(f"{kind.replace('_', ' ')} done, generation is now {answer.telemetry.generation}")
+        click.echo(f"{kind.name} done, generation is now {answer.telemetry.generation}")
 
 
 def _as_dict(kind: str, answer: operator_pb2.InjectFaultResponse) -> dict[str, Any]:
@@ -222,9 +162,3 @@ def _as_dict(kind: str, answer: operator_pb2.InjectFaultResponse) -> dict[str, A
         "media_free_size": answer.telemetry.media_free_bytes,
         "no_more_writes": answer.telemetry.no_more_writes,
     }
-
-
-def _at_least(value: int, least: int, option: str) -> int:
-    if not least <= value < 1 << 64:
-        raise click.BadParameter(f"is at least {least} and below 2^64", param_hint=f"'{option}'")
-    return value

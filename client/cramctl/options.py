@@ -8,45 +8,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cramwire.units import parse_bytes, parse_duration
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    _ParamType = click.ParamType[int]
+    _ParamType = click.ParamType[Any]
 else:
     # Generic from click 8.5 on only.
     _ParamType = click.ParamType
 
 DEFAULT_OPERATOR: Final = "127.0.0.1:7701"
-PAGE_BYTES: Final = 4096
 
 
-class _Parsed(_ParamType):
-    """A value that a function of `cramwire.units` reads; what it says is the error."""
+class Parsed(_ParamType):
+    """A value that a function reads from text; what its ValueError says is the error."""
 
-    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What the text says; what is no text was read already."""
+        if not isinstance(value, str):
             return value
         try:
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def _parse_dpa(text: str) -> int:
-    """`0x1000` or `4096` -> bytes, a whole page's address below 2^64."""
-    try:
-        dpa = int(text, 0)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address: write 0x1000 or 4096") from None
-    if not 0 <= dpa < 1 << 64 or dpa % PAGE_BYTES:
-        raise ValueError(f"{text!r} is not the address of a page: a multiple of 4096 below 2^64")
-    return dpa
 
 
 def _parse_milli(text: str) -> int:
@@ -57,10 +44,7 @@ def _parse_milli(text: str) -> int:
         raise ValueError(f"{text!r} is not a number") from None
 
 
-SIZE: Final = _Parsed("size", parse_bytes)
-DURATION: Final = _Parsed("time", parse_duration)
-DPA: Final = _Parsed("dpa", _parse_dpa)
-MILLI: Final = _Parsed("number", _parse_milli)
+MILLI: Final = Parsed("number", _parse_milli)
 
 
 def operator_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cramctl.operator import Operator
-    from cramwire.v1 import operator_pb2
 
 
 @contextmanager
@@ -29,24 +28,3 @@ def connected(address: str) -> Iterator[Operator]:
             yield operator
     except OperatorError as error:
         raise click.ClickException(str(error)) from error
-
-
-def inject_fault(address: str, kind: str, settings: dict[str, Any]) -> operator_pb2.InjectFaultResponse:
-    """Inject the fault whose field of `cramwire.v1.Fault` is `kind`, with these of its fields set.
-
-    Raises:
-        click.ClickException: as `connected`.
-    """
-    with connected(address) as operator:
-        from cramwire.v1 import operator_pb2  # noqa: PLC0415 - loaded with grpc, see above
-
-        fault = operator_pb2.Fault()
-        target = getattr(fault, kind)
-        # Marks an empty message, such as reset, as the one that is meant.
-        target.SetInParent()
-        for name, value in settings.items():
-            if isinstance(value, tuple):
-                getattr(target, name).extend(value)
-            else:
-                setattr(target, name, value)
-        return operator.inject(fault)

@@ -27,6 +27,8 @@ class Obstacle(Enum):
     """There is room, and it is guaranteed to other regions, or promised to writable pages."""
     LIMIT = "limit"
     """The region's own limit. Told first where several stand in the way: waiting will not help."""
+    READ_ONLY = "read-only"
+    """A fault that lets nobody write. Told only of pages that would fit."""
 
 
 @dataclass(frozen=True, slots=True)

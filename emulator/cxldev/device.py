@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from cxldev import audit, report
 from cxldev.checks import page_numbers, page_ranges
-from cxldev.config import PAGE_BYTES, DeviceConfig
+from cxldev.control import ControlPath
 from cxldev.credits import CreditRequest, grant_credits
 from cxldev.errors import InvalidField
-from cxldev.events import DetachCause, DeviceReset, FaultArmed, FaultCleared
-from cxldev.faults import Command, Delay, FaultLayers, Operation, PoisonFault, ResetFault
+from cxldev.events import DetachCause, DeviceReset
+from cxldev.faults import Command, FaultLayers, Operation, ResetFault
+from cxldev.faults.loss import answered
+from cxldev.faults.page_choice import PageChoice
+from cxldev.hit_pages import hit_pages
 from cxldev.outcomes import (
     Attachment,
     CreditGrant,
@@ -37,6 +40,7 @@ from cxldev.outcomes import (
 from cxldev.placement import RegionRequest, attach_region, resize_region
 from cxldev.power_on import PowerOn
 from cxldev.read_path import close_read, open_read
+from cxldev.release_path import begin_flush, flush_done, flush_due, trim_ranges
 from cxldev.telemetry import Counters
 from cxldev.write_path import store_pages
 
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxldev.codec import Buffer, CompressedPages, ExpandedPages, PageCodec
+    from cxldev.config import DeviceConfig
     from cxldev.events import EventLog
     from cxldev.faults import Fault
     from cxldev.regions import Region
@@ -81,6 +86,7 @@ class Device:
         self.config = config
         self.counters = Counters()
         self._faults = FaultLayers()
+        self.control = ControlPath(self._faults)
         self._power = PowerOn(config, generation, self.counters, self._faults, now_ns)
 
     @property
@@ -181,8 +187,9 @@ class Device:
             EmptyRequest, TooMany, DataLength, NotAligned, OutOfRange, Overlapping.
         """
         region = self._region(ref, now_ns)
+        pages = page_numbers(dpas, region.pages, self.config.max_pages_per_request, data_bytes)
         return WriteTicket(
-            ref, page_numbers(dpas, region.pages, self.config.max_pages_per_request, data_bytes)
+            ref, pages, self._faults.arrive(Command(Operation.WRITE, region.host, len(pages), pages))
         )
 
     def commit_write(
@@ -201,7 +208,8 @@ class Device:
             OutOfRange: the region shrank since `begin_write`.
         """
         region = self._region(ticket.ref, now_ns)
-        return store_pages(self._power, region, ticket.pages, pages, in_flight_pages)
+        with answered(ticket.loss):
+            return store_pages(self._power, region, ticket.pages, pages, in_flight_pages)
 
     def begin_read(self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int) -> ReadTicket:
         """Look pages up. Every ticket must be ended, by `end_read` or `abandon_read`.
@@ -211,7 +219,8 @@ class Device:
         """
         region = self._region(ref, now_ns)
         pages = page_numbers(dpas, region.pages, self.config.max_pages_per_request)
-        return open_read(self._power, region, ref, pages)
+        loss = self._faults.arrive(Command(Operation.READ, region.host, len(pages), pages))
+        return open_read(self._power, region, ref, pages, loss)
 
     def end_read(
         self, ticket: ReadTicket, expanded: ExpandedPages, now_ns: int, *, in_flight_pages: int = 0
@@ -222,7 +231,8 @@ class Device:
             Poisoned: names all pages of the request that are lost.
         """
         self._power.tick(now_ns)
-        return close_read(self._power, ticket, expanded, in_flight_pages)
+        with answered(ticket.loss):
+            return close_read(self._power, ticket, expanded, in_flight_pages)
 
     def abandon_read(self, ticket: ReadTicket) -> None:
         """End a read that failed. Harmless if it is ended already."""
@@ -236,45 +246,24 @@ class Device:
         Raises:
             EmptyRequest, TooMany, NotAligned, OutOfRange, Overlapping.
         """
-        region, power = self._region(ref, now_ns), self._power
+        region = self._region(ref, now_ns)
         ranges = page_ranges(starts, lengths, region.pages, self.config.max_ranges_per_trim)
-        pages = region.table.stored_among(ranges)
-        trimmed = len(pages)
-        if trimmed:
-            with_media = trimmed - power.heal(region, pages)
-            sectors = power.empty(region, pages)
-            due_ns = power.now_ns + self.config.trim_delay_ns
-            if with_media:
-                region.trims.push(with_media, sectors, due_ns)
-                if self.config.trim_delay_ns:
-                    power.wake_by(due_ns)
-                else:
-                    self.counters.released_pages += region.trims.release_due(power.now_ns)
-                    power.settle()
-        self.counters.trim_requests += 1
-        self.counters.trimmed_pages += trimmed
-        delay = self._delay(Operation.TRIM, region, trimmed, len(ranges))
-        return TrimOutcome(trimmed, delay.device_ns, delay.wall_ns)
+        return trim_ranges(self._power, region, ranges)
 
     def begin_flush(self, ref: SessionRef, now_ns: int) -> FlushTicket:
         """Ask for all writes and TRIMs of the region so far to be done."""
-        region = self._region(ref, now_ns)
-        trims = region.trims
-        due_ns = max(self._power.now_ns, trims.last_due_ns or 0, region.last_staged_due_ns)
-        return FlushTicket(ref, due_ns, trims.last_number, trims.released_bytes, region.last_staged)
+        return begin_flush(self._power, self._region(ref, now_ns), ref)
+
+    def flush_due(self, ticket: FlushTicket, now_ns: int) -> int | None:
+        """When it is done by itself; the moment of the call if it is.
+
+        None: not while the faults are armed that it hangs in. Ask again when there is an event.
+        """
+        return flush_due(self._power, self._region(ticket.ref, now_ns), ticket)
 
     def flush_done(self, ticket: FlushTicket, now_ns: int) -> FlushOutcome | None:
-        """The outcome, or None if it is not done yet: ask again at `ticket.due_ns`."""
-        region = self._region(ticket.ref, now_ns)
-        staging = self._power.staging
-        if region.trims.done_number < ticket.through_trim or (
-            staging is not None and staging.done_number < ticket.through_staged
-        ):
-            return None
-        self.counters.flush_requests += 1
-        delay = self._delay(Operation.FLUSH, region, 0, 1)
-        released = region.trims.released_bytes - ticket.released_before_bytes
-        return FlushOutcome(released, delay.device_ns, delay.wall_ns)
+        """The outcome, or None if it is not done yet: ask again when `flush_due` says."""
+        return flush_done(self._power, self._region(ticket.ref, now_ns), ticket)
 
     def advance(self, now_ns: int) -> int | None:
         """Let what is due happen: leases, TRIMs, staged writes, and one step of tidying up the arena.
@@ -310,30 +299,28 @@ class Device:
 
     # -- the operator's side ----------------------------------------------------------------------
 
-    def inject(self, fault: Fault, now_ns: int, *, fault_id: str, next_generation: str) -> Injected:
-        """Arm a fault under `fault_id`, or do at once what is not held (poison, reset).
+    def inject(self, fault: Fault, now_ns: int, *, next_generation: str) -> Injected:
+        """Arm a fault, or do at once what is not held (poison, bit flip, reset).
 
         Args:
             fault: what to do.
             now_ns: the caller's clock.
-            fault_id: a new id, for faults that stay armed.
             next_generation: id of the power-on that a reset begins.
 
         Raises:
             InvalidField, TooMany, NotAligned, OutOfRange, Overlapping: the fault cannot be injected.
-            UnknownHost: poison for a host without a region.
+            UnknownHost: poison or bit flips for a host without a region.
         """
         power = self._power
         power.tick(now_ns)
         fault.check(self.config)
-        if isinstance(fault, PoisonFault):
-            return Injected("", self._poison(fault))
+        if isinstance(fault, PageChoice):
+            return Injected("", hit_pages(power, fault))
         if isinstance(fault, ResetFault):
             self._reset(next_generation)
             return Injected("", ())
-        self._faults.arm(fault_id, fault, power.now_ns)
-        power.record(FaultArmed(fault_id, fault.kind))
-        power.settle()
+        fault_id = self._faults.arm(fault, power.now_ns)
+        power.armed(fault_id, fault.kind)
         return Injected(fault_id, ())
 
     def clear(self, fault_id: str | None, now_ns: int) -> int:
@@ -341,9 +328,7 @@ class Device:
         power = self._power
         power.tick(now_ns)
         gone = self._faults.disarm(fault_id)
-        for cleared, kind in gone:
-            power.record(FaultCleared(cleared, kind))
-        power.settle()
+        power.disarmed(gone)
         return len(gone)
 
     def status(self, now_ns: int) -> Status:
@@ -374,20 +359,6 @@ class Device:
     def _attachment(self, region: Region) -> Attachment:
         return Attachment(region.session, self.generation, region.lease_ns, self._power.telemetry(region))
 
-    def _delay(self, operation: Operation, region: Region, pages: int, parts: int) -> Delay:
-        device_ns = self._power.latency.of_command(parts)
-        return self._faults.delay(Command(operation, region.host, pages), Delay(device_ns, 0))
-
-    def _poison(self, fault: PoisonFault) -> tuple[int, ...]:
-        power = self._power
-        region = power.regions.must_have(fault.host)
-        pages = fault.choose(region.table, self.config)
-        fresh = pages[region.table.kind[pages] != PageKind.POISONED]
-        self.counters.poison_created_injected_pages += len(fresh)
-        power.poison(region, fresh)
-        power.settle()
-        return tuple((pages * PAGE_BYTES).tolist())
-
     def _reset(self, next_generation: str) -> None:
         old = self._power
         if not next_generation or next_generation == old.generation:
@@ -397,4 +368,5 @@ class Device:
         self.counters.resets += 1
         self._power = PowerOn(self.config, next_generation, self.counters, self._faults, old.now_ns)
         # Armed faults take their media from the new power-on, too.
+        self._power.take_back()
         self._power.settle()

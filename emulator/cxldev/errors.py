@@ -131,6 +131,34 @@ class RegionLimit(WriteRefused):
     """The region's own limit has no room."""
 
 
+class MediaReadOnly(WriteRefused):
+    """The media takes no writes there (a fault)."""
+
+
+# -- what faults do to a command --------------------------------------------------------------
+
+
+class CommandRefused(DeviceError):
+    """A fault refused the command: nothing of it was done."""
+
+
+class CommandLost(DeviceError):
+    """Base of commands whose host is to hear nothing. The service sees to it; no status says this."""
+
+    def __init__(self, message: str, *, carried_out: bool) -> None:
+        super().__init__(message)
+        self.carried_out = carried_out
+        """Whether the command took effect all the same."""
+
+
+class Unanswered(CommandLost):
+    """No answer arrives; the connection stays."""
+
+
+class ConnectionDropped(CommandLost):
+    """The host's connection ends instead of an answer."""
+
+
 # -- data -------------------------------------------------------------------------------------
 
 

@@ -76,12 +76,25 @@ class FaultArmed:
     kind: str
 
 
+class ClearCause(Enum):
+    """Why a fault is not armed any more."""
+
+    REQUESTED = "requested"
+    COUNT = "count"
+    """It has fired as often as it was to."""
+    DURATION = "duration"
+    """Its time was over."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaultCleared:
-    """The operator cleared a fault. Hosts are not told."""
+    """A fault is not armed any more. Hosts are not told."""
 
     fault_id: str
     kind: str
+    cause: ClearCause
+    fired: int
+    """How often it changed something while it was armed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from cxldev.arena import Arena
     from cxldev.codec import Buffer, StoredPages
+    from cxldev.faults.hold import Hold
+    from cxldev.faults.loss import Loss
     from cxldev.regions import Region
     from cxldev.telemetry import Telemetry
 
@@ -79,6 +81,8 @@ class WriteTicket:
     ref: SessionRef
     pages: NDArray[np.int64]
     """Page numbers within the region, in the order of the request."""
+    loss: Loss | None = None
+    """What a fault does to the answer."""
 
     @property
     def count(self) -> int:
@@ -100,6 +104,8 @@ class ReadTicket:
     arena: Arena
     number: int
     """Of the read at its arena."""
+    loss: Loss | None = None
+    """What a fault does to the answer."""
 
     @property
     def count(self) -> int:
@@ -112,14 +118,18 @@ class FlushTicket:
     """A flush that waits for the TRIMs queued and the writes staged before it."""
 
     ref: SessionRef
-    due_ns: int
-    """When the last of them is to be done; the moment of the call where there is none."""
     through_trim: int
     """Number of the last TRIM of them within its region."""
     released_before_bytes: int
     """Media that TRIMs of the region had released when the flush began."""
     through_staged: int
     """Number of the last write before it that was staged."""
+    staged_due_ns: int
+    """When that one is to be drained."""
+    holds: tuple[Hold, ...] = ()
+    """Faults that it hangs in."""
+    loss: Loss | None = None
+    """What a fault does to the answer."""
 
 
 # -- outcomes ---------------------------------------------------------------------------------
@@ -154,6 +164,8 @@ class TrimOutcome:
     """Pages of the ranges that held data."""
     device_ns: int
     wall_ns: int
+    due_ns: int | None = None
+    """When the last media of its region comes back by itself; None: it is back, or stuck."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from cxldev.events import (
     Event,
     EventKind,
     EventLog,
+    FaultArmed,
+    FaultCleared,
     NoMoreWritesEntered,
     NoMoreWritesLeft,
     PoisonFound,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from cxldev.config import DeviceConfig
     from cxldev.faults import FaultLayers
+    from cxldev.faults.armed import Disarmed
     from cxldev.regions import Region
     from cxldev.telemetry import Counters, RegionTelemetry, Telemetry
 
@@ -75,16 +78,22 @@ class PowerOn:
         self.refused_pages = 0
         self._to_move: list[tuple[Region, int]] = []
         """Regions whose pages are to move within the arena, and the page to go on from. The last is next."""
-        self._wake_ns: int | None = None
-        """No lease ends and no TRIM or staged write is due before this."""
+        self._faults_due_ns = faults.advance(now_ns)
+        """When a fault changes or ends by itself."""
+        self._wake_ns = self._faults_due_ns
+        """No lease ends, no TRIM or staged write is due and no fault changes before this."""
 
     # -- time -----------------------------------------------------------------------------------
 
     def tick(self, now_ns: int) -> None:
         """Take the time: drain and release what is due, end leases that ran out. It never goes backwards."""
         self.now_ns = max(self.now_ns, now_ns)
+        if self.faults.armed:
+            self.disarmed(self.faults.expire(self.now_ns))
         if self._wake_ns is None or self.now_ns < self._wake_ns:
             return
+        self._faults_due_ns = self.faults.advance(self.now_ns)
+        self.take_back()
         while self.staging is not None:
             due_ns = self.staging.next_due_ns
             if due_ns is None or due_ns > self.now_ns:
@@ -97,10 +106,8 @@ class PowerOn:
 
     def _come_back(self, until_ns: int) -> None:
         """Release the TRIMs and end the leases that are due by then."""
-        released = sum(region.trims.release_due(until_ns) for region in self.regions)
-        if released:
-            self.counters.released_pages += released
-            self.settle()
+        self.release_trims(until_ns)
+        self.settle()
         for region in self.regions:
             if region.expires_ns <= until_ns:
                 self.counters.leases_expired += 1
@@ -108,25 +115,84 @@ class PowerOn:
 
     def deadline(self) -> int | None:
         """When something is to happen by itself, if anything is."""
+        armed, now_ns = self.faults.ids, self.now_ns
         times = [region.expires_ns for region in self.regions]
-        times += [due for region in self.regions if (due := region.trims.next_due_ns) is not None]
+        for region in self.regions:
+            due_ns = region.trims.next_due_ns(armed, now_ns)
+            if due_ns is not None:
+                times.append(due_ns)
         if self.staging is not None and (due := self.staging.next_due_ns) is not None:
             times.append(due)
+        if self._faults_due_ns is not None:
+            times.append(self._faults_due_ns)
         return min(times, default=None)
 
     def wake_by(self, due_ns: int) -> None:
         """Something is to happen by itself at that time."""
         self._wake_ns = due_ns if self._wake_ns is None else min(self._wake_ns, due_ns)
 
-    # -- what changes media ---------------------------------------------------------------------
+    # -- faults ---------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Media was taken or released: let all that follows from it happen."""
+    def armed(self, fault_id: str, kind: str) -> None:
+        """A fault lies on the device from now on."""
+        self._faults_due_ns = self.faults.advance(self.now_ns)
+        if self._faults_due_ns is not None:
+            self.wake_by(self._faults_due_ns)
+        # The event tells of the device as the fault leaves it, and comes before all that follows.
+        self.take_back()
+        self.record(FaultArmed(fault_id, kind))
+        self.settle()
+
+    def disarmed(self, faults: list[Disarmed]) -> None:
+        """These faults do not lie on the device any more: what they held goes on at once."""
+        if not faults:
+            return
+        self._faults_due_ns = self.faults.advance(self.now_ns)
+        self.take_back()
+        for one in faults:
+            self.record(FaultCleared(one.fault_id, one.kind, one.cause, one.fired))
+        self.release_trims(self.now_ns)
+        self.settle()
+        self._wake_ns = self.deadline()
+
+    def take_back(self) -> bool:
+        """Let faults have what they hold back of the free media, or give back what they hold no more."""
         ledger = self.ledger
         wanted = self.faults.held_back_bytes(ledger.physical_bytes)
         change = min(wanted - ledger.reserved_bytes, ledger.room_bytes)
         if change:
             ledger.reserve(change)
+        return change > 0
+
+    # -- what changes media ---------------------------------------------------------------------
+
+    def release_trims(self, until_ns: int) -> None:
+        """Release the media of all TRIMs that are due by then. Does not settle."""
+        armed = self.faults.ids
+        for region in self.regions:
+            self.counters.released_pages += region.trims.release_due(armed, until_ns)
+
+    def trim_queued(self, region: Region) -> int | None:
+        """A TRIM was queued: release what is due, and see to the rest in time.
+
+        Returns when the last of its region is due; None: no TRIM waits, or one is stuck.
+        """
+        armed = self.faults.ids
+        released = region.trims.release_due(armed, self.now_ns)
+        if released:
+            self.counters.released_pages += released
+            self.settle()
+        next_ns = region.trims.next_due_ns(armed, self.now_ns)
+        if next_ns is None:
+            return None
+        self.wake_by(next_ns)
+        return region.trims.due_ns(region.trims.last_number, armed, self.now_ns)
+
+    def settle(self) -> None:
+        """Media was taken or released: let all that follows from it happen."""
+        ledger = self.ledger
+        if self.take_back():
+            self.faults.took_freed()
         moved = self.gauge.move(ledger.room_bytes)
         if moved is not None:
             if moved[1] > moved[0]:

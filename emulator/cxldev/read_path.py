@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxldev.codec import ExpandedPages
+    from cxldev.faults.loss import Loss
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
 
 
-def open_read(power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np.int64]) -> ReadTicket:
+def open_read(
+    power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np.int64], loss: Loss | None = None
+) -> ReadTicket:
     """Look the pages up. What they hold now is what the read gives, whatever happens meanwhile."""
     table = region.table
     kinds, sizes = table.kind[pages], table.size[pages].astype(np.int64)
@@ -35,7 +38,7 @@ def open_read(power: PowerOn, region: Region, ref: SessionRef, pages: NDArray[np
         checksums=table.checksum[pages],
         memory=power.arena.memory,
     )
-    return ReadTicket(ref, region, pages, sectors, stored, power.arena, power.arena.begin_read())
+    return ReadTicket(ref, region, pages, sectors, stored, power.arena, power.arena.begin_read(), loss)
 
 
 def close_read(
@@ -55,7 +58,9 @@ def close_read(
     device_ns = power.latency.of_read(
         region.number, ticket.pages, stored.kinds, ticket.sectors, in_flight_pages
     )
-    delay = power.faults.delay(Command(Operation.READ, region.host, count), Delay(device_ns, 0))
+    delay = Delay(device_ns, 0)
+    if power.faults.armed:
+        delay = power.faults.delay(Command(Operation.READ, region.host, count, ticket.pages), delay)
     lost = (stored.kinds == POISONED).nonzero()[0].tolist()
     if expanded.bad:
         _poison_damaged(power, ticket, np.array(expanded.bad, np.int64))

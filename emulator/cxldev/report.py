@@ -86,6 +86,7 @@ def status(power: PowerOn) -> Status:
             for region in power.regions
         ),
         faults=power.faults.listed(),
+        faults_fired=tuple(power.faults.fired_by_kind().items()),
         counters=dataclasses.replace(power.counters),
         same_filled_stored_pages=_stored(power, PageKind.SAME_FILLED),
         raw_stored_pages=_stored(power, PageKind.RAW),

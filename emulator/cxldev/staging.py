@@ -29,6 +29,7 @@ import numpy as np
 
 from cxldev.admission import Room, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
+from cxldev.faults import Command, Operation
 from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED
 from cxldev.page_table import page_kinds
 
@@ -123,13 +124,16 @@ def drain_next(power: PowerOn) -> None:
         return
     ledger, table, account = power.ledger, region.table, region.account
     sector, sizes = ledger.sector_bytes, table.size[pages].astype(np.int64)
-    plain_sectors = (sizes + (sector - 1)) // sector
-    sectors = power.faults.sectors_for(plain_sectors, sector)
+    command = Command(Operation.DRAIN, region.host, len(pages), pages)
+    storing = power.faults.storing(command)
+    sectors = storing.sectors_for((sizes + (sector - 1)) // sector, sector)
     held = table.sectors[pages].astype(np.int64)
+    lost = power.faults.lost_in_drain(command)
+    given_back = -held * sector - ledger.metadata_per_page
     wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
     decision = admit_or_poison(
-        (sectors - held) * sector,
-        -held * sector - ledger.metadata_per_page,
+        np.where(lost, given_back, (sectors - held) * sector),
+        given_back,
         # Whatever a page compresses to, it takes no more of the limit than it did in the buffer.
         Room(
             ledger.room_bytes - wanted_back,
@@ -139,15 +143,15 @@ def drain_next(power: PowerOn) -> None:
         ),
         held == 0,
     )
-    lost = np.zeros(len(pages), np.bool_)
     lost[decision.poisoned] = True
+    lost_pages = pages[lost]
     stored, sectors = pages[~lost], sectors[~lost]
     kinds = page_kinds(sizes[~lost], sectors, PAGE_BYTES // sector)
     ledger.store(
         account,
         0,
         int(sectors.sum()) - int(held.sum()),
-        poisoned=len(decision.poisoned),
+        poisoned=len(lost_pages),
         staged=-len(pages),
     )
     table.drained(stored, kinds, sectors)
@@ -155,14 +159,15 @@ def drain_next(power: PowerOn) -> None:
     counters.drained_pages += len(stored)
     counters.same_filled_pages += int(np.count_nonzero(kinds == SAME_FILLED))
     counters.raw_pages += int(np.count_nonzero(kinds == RAW))
-    power.faults.stored(plain_sectors[~lost], sector)
-    if decision.poisoned:
-        _lose(power, region, pages[lost])
+    storing.stored(~lost)
+    power.faults.turned_away(len(decision.poisoned))
+    if len(lost_pages):
+        _lose(power, region, lost_pages)
     power.settle()
     if decision.media_exhausted:
         power.media_exhausted()
-    if decision.poisoned and power.config.exhaustion_mode is ExhaustionMode.REFUSE:
-        power.tell_poison(region, pages[lost])
+    if len(lost_pages) and power.config.exhaustion_mode is ExhaustionMode.REFUSE:
+        power.tell_poison(region, lost_pages)
 
 
 def _lose(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> None:
@@ -171,7 +176,6 @@ def _lose(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> None:
     region.table.clear(pages, POISONED)
     power.latency.forget(region.number, pages)
     power.counters.poison_created_staging_pages += len(pages)
-    power.faults.turned_away(len(pages))
 
 
 def read_from_buffer(kinds: NDArray[np.uint8], sizes: NDArray[np.int64], sectors: NDArray[np.int64]) -> None:

@@ -125,12 +125,16 @@ class Counters:
     """A page was turned away because the room was guaranteed to other regions, or promised as credits."""
     refused_limit_pages: int = 0
     """A page was turned away by its region's limit."""
+    refused_read_only_pages: int = 0
+    """A page was turned away because a fault made the media read-only."""
     poison_created_exhaustion_pages: int = 0
     """A write was acknowledged and poisoned for want of media (mode `poison`)."""
     poison_created_injected_pages: int = 0
     """The operator poisoned a page."""
     poison_created_staging_pages: int = 0
     """A page was acknowledged into the staging buffer, and found no room when it was drained."""
+    bit_flipped_pages: int = 0
+    """The operator flipped bits of a page on the media."""
     poison_created_checksum_pages: int = 0
     """A read found bytes that do not match their checksum."""
     poison_read_pages: int = 0
@@ -153,6 +157,8 @@ class Status:
     media: MediaUse
     regions: tuple[RegionStatus, ...]
     faults: tuple[ArmedFault, ...]
+    faults_fired: tuple[tuple[str, int], ...]
+    """How often faults of each kind changed something since the process started, armed or not any more."""
     counters: Counters
     """A copy: it does not move."""
     same_filled_stored_pages: int

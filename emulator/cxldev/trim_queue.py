@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from cxldev.faults.hold import until
+
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from cxldev.faults.hold import Hold
     from cxldev.ledger import Account, Ledger
 
 
@@ -15,6 +21,8 @@ class _QueuedTrim:
     due_ns: int
     pages: int
     sectors: int
+    holds: tuple[Hold, ...]
+    """Faults that it is stuck in."""
 
 
 class TrimQueue:
@@ -31,33 +39,43 @@ class TrimQueue:
         self.released_bytes = 0
         """Media that TRIMs of this region gave back since it was attached."""
 
-    @property
-    def next_due_ns(self) -> int | None:
-        """When the oldest is to be released."""
-        return self._waiting[0].due_ns if self._waiting else None
+    def next_due_ns(self, armed: Container[str], now_ns: int) -> int | None:
+        """When the oldest is to be released; None: there is none, or it is stuck in a fault."""
+        return _due_ns(islice(self._waiting, 1), armed, now_ns) if self._waiting else None
 
-    @property
-    def last_due_ns(self) -> int | None:
-        """When the newest is to be released."""
-        return self._waiting[-1].due_ns if self._waiting else None
+    def due_ns(self, through: int, armed: Container[str], now_ns: int) -> int | None:
+        """When all up to number `through` are to be released; None: not as long as these faults are armed."""
+        return _due_ns(islice(self._waiting, max(0, through - self.done_number)), armed, now_ns)
 
     @property
     def waiting(self) -> list[tuple[int, int]]:
         """Pages and sectors of each TRIM in the queue, oldest first."""
         return [(trim.pages, trim.sectors) for trim in self._waiting]
 
-    def push(self, pages: int, sectors: int, due_ns: int) -> None:
-        """Stored pages were trimmed. Their media stays in use until `due_ns`."""
+    def push(self, pages: int, sectors: int, due_ns: int, holds: tuple[Hold, ...] = ()) -> None:
+        """Stored pages were trimmed. Their media stays in use until `due_ns`, and until no fault holds it."""
         self._ledger.queue(self._account, pages, sectors)
-        self._waiting.append(_QueuedTrim(due_ns, pages, sectors))
+        self._waiting.append(_QueuedTrim(due_ns, pages, sectors, holds))
         self.last_number += 1
 
-    def release_due(self, now_ns: int) -> int:
-        """Release all that is due: how many pages that were."""
+    def release_due(self, armed: Container[str], now_ns: int) -> int:
+        """Release all that is due, with these faults armed: how many pages that were."""
         pages = 0
         while self._waiting and self._waiting[0].due_ns <= now_ns:
+            if any(hold.holds(armed, now_ns) for hold in self._waiting[0].holds):
+                break
             trim = self._waiting.popleft()
             self.released_bytes += self._ledger.release(self._account, trim.pages, trim.sectors)
             self.done_number += 1
             pages += trim.pages
         return pages
+
+
+def _due_ns(trims: Iterable[_QueuedTrim], armed: Container[str], now_ns: int) -> int | None:
+    last_ns = now_ns
+    for trim in trims:
+        held_ns = until(trim.holds, armed, now_ns)
+        if held_ns is None:
+            return None
+        last_ns = max(last_ns, trim.due_ns, held_ns)
+    return last_ns

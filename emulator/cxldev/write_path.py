@@ -9,8 +9,9 @@ import numpy as np
 
 from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
-from cxldev.errors import NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
+from cxldev.errors import MediaReadOnly, NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
 from cxldev.faults import Command, Delay, Operation
+from cxldev.faults.storing import PLAIN
 from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED, WriteOutcome
 from cxldev.page_table import page_kinds
 from cxldev.staging import forget, pages_to_stage
@@ -50,21 +51,23 @@ def store_pages(
             return outcome
     if int(pages.max()) >= region.pages:
         raise OutOfRange(f"the region shrank to {region.logical_bytes} bytes while the write was under way")
+    command = Command(Operation.WRITE, region.host, count, pages)
+    storing = power.faults.storing(command)
+    writable = storing.writable(count)
+    sector = power.config.sector_bytes
+    sectors = storing.sectors_for((packed.sizes + (sector - 1)) // sector, sector)
     staged = device_ns = 0
     if power.staging is not None:
-        staged, device_ns = _stage(power, region, pages, packed, in_flight_pages)
+        staged, device_ns = _stage(power, region, pages[:writable], packed, in_flight_pages)
         if staged == count:
             power.counters.write_requests += 1
             power.settle()
-            delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
+            delay = power.faults.delay(command, Delay(device_ns, 0))
             return WriteOutcome(count, delay.device_ns, delay.wall_ns)
         packed = packed.behind(staged)
     asked, pages = pages, pages[staged:]
     config, ledger = power.config, power.ledger
-
-    sector = config.sector_bytes
-    plain_sectors = (packed.sizes + (sector - 1)) // sector
-    sectors = power.faults.sectors_for(plain_sectors, sector)
+    sectors, writable = sectors[staged:], writable - staged
     held = _held(region, pages)
     bare = held.empty | held.poisoned
     growth = (sectors - held.sectors) * sector + bare * config.metadata_bytes
@@ -75,10 +78,15 @@ def store_pages(
         limit_bytes=ledger.room_in_limit(region.account),
         promised_bytes=region.account.promised_bytes,
     )
-    if config.exhaustion_mode is ExhaustionMode.REFUSE:
-        decision = admit(growth, room, bare)
+    if not writable:
+        decision = Admission(0, Obstacle.READ_ONLY)
+    elif config.exhaustion_mode is ExhaustionMode.REFUSE:
+        decision = admit(growth[:writable], room, bare[:writable])
     else:
-        decision = admit_or_poison(growth, ~bare * -config.metadata_bytes - held.sectors * sector, room, bare)
+        given_back = ~bare * -config.metadata_bytes - held.sectors * sector
+        decision = admit_or_poison(growth[:writable], given_back[:writable], room, bare[:writable])
+    if decision.obstacle is None and writable < len(pages):
+        decision = replace(decision, obstacle=Obstacle.READ_ONLY)
 
     accepted = decision.accepted
     if accepted:
@@ -87,10 +95,13 @@ def store_pages(
         device_ns += power.latency.of_write(
             region.number, pages[:accepted], kinds, sectors[:accepted], in_flight_pages
         )
-    delay = power.faults.delay(Command(Operation.WRITE, region.host, count), Delay(device_ns, 0))
+    delay = power.faults.delay(command, Delay(device_ns, 0))
     power.counters.write_requests += 1
-    if accepted and power.faults.armed:
-        power.faults.stored(np.delete(plain_sectors[:accepted], decision.poisoned), sector)
+    if storing is not PLAIN:
+        kept = np.zeros(count, np.bool_)
+        kept[staged : staged + accepted] = True
+        kept[[staged + index for index in decision.poisoned]] = False
+        storing.stored(kept)
     if accepted or staged:
         power.settle()
     if decision.poisoned:
@@ -99,6 +110,8 @@ def store_pages(
     if decision.media_exhausted:
         power.media_exhausted()
     if decision.obstacle is not None:
+        if decision.obstacle is Obstacle.READ_ONLY:
+            storing.turned_back(count - staged - accepted)
         raise _refusal(power, region, replace(decision, accepted=staged + accepted), asked, delay)
     return WriteOutcome(staged + accepted, delay.device_ns, delay.wall_ns)
 
@@ -213,6 +226,13 @@ def _refusal(
         message = (
             f"the region's limit of {account.limit_bytes} bytes has no room: {where}; the region uses "
             f"{account.used_bytes}. TRIM pages of this region and FLUSH, or attach with a higher limit"
+        )
+    elif obstacle is Obstacle.READ_ONLY:
+        counters.refused_read_only_pages += refused
+        kind = MediaReadOnly
+        message = (
+            f"the media is read-only at page {dpa:#x}; {accepted} of {len(pages)} pages were accepted. Reads "
+            "and TRIMs go on; keep the pages elsewhere, or try again later"
         )
     else:
         if obstacle is Obstacle.GUARANTEE:

@@ -142,6 +142,16 @@ TABLE: Final[dict[type[errors.DeviceError], Row]] = {
         errors_pb2.ERROR_REASON_DEVICE_BUSY,
         "Too much was in flight, or the service drained",
     ),
+    errors.CommandRefused: Row(
+        code_pb2.UNAVAILABLE,
+        errors_pb2.ERROR_REASON_COMMAND_REFUSED,
+        "An armed fault refused the command",
+    ),
+    errors.MediaReadOnly: Row(
+        code_pb2.FAILED_PRECONDITION,
+        errors_pb2.ERROR_REASON_MEDIA_READ_ONLY,
+        "An armed fault made the media read-only where a page was to be written",
+    ),
     errors.UnknownFault: Row(
         code_pb2.NOT_FOUND,
         errors_pb2.ERROR_REASON_UNKNOWN_FAULT,

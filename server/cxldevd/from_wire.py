@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from cxldev.errors import InvalidField
-from cxldev.faults import ExhaustionFault, LatencyFault, PoisonFault, RatioCollapseFault, ResetFault
 from cxldev.outcomes import SessionRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cramwire.page_messages import PageRequest
-    from cramwire.v1 import operator_pb2, types_pb2
-    from cxldev.faults import Fault
+    from cramwire.v1 import types_pb2
 
 
 Addresses = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -50,31 +47,3 @@ def ranges(given: Sequence[types_pb2.DpaRange]) -> tuple[Addresses, Addresses]:
     starts = np.fromiter((one.start for one in given), np.uint64, len(given))
     lengths = np.fromiter((one.length for one in given), np.uint64, len(given))
     return starts, lengths
-
-
-def fault(of: operator_pb2.Fault) -> Fault:
-    """The fault that an operator asks for.
-
-    Raises:
-        InvalidField: no kind of fault is named.
-    """
-    match of.WhichOneof("kind"):
-        case "exhaustion":
-            amount = of.exhaustion.WhichOneof("amount")
-            return ExhaustionFault(
-                bytes=of.exhaustion.bytes if amount == "bytes" else None,
-                share_milli=of.exhaustion.share_milli if amount == "share_milli" else None,
-            )
-        case "poison":
-            asked = of.poison
-            return PoisonFault(asked.host, tuple(asked.dpas), asked.random_pages, asked.seed)
-        case "ratio_collapse":
-            return RatioCollapseFault(of.ratio_collapse.ratio_milli)
-        case "latency":
-            return LatencyFault(of.latency.device_ns, of.latency.wall_ns)
-        case "reset":
-            return ResetFault()
-        case None:
-            raise InvalidField(
-                "fault.kind is absent: set exhaustion, poison, ratio_collapse, latency or reset"
-            )

@@ -15,7 +15,6 @@ class Ids:
 
     def __init__(self, seed: int | None = None) -> None:
         self._random: random.Random = secrets.SystemRandom() if seed is None else random.Random(seed)
-        self._faults = 0
 
     def generation(self) -> str:
         """16 hex digits."""
@@ -24,8 +23,3 @@ class Ids:
     def session(self) -> str:
         """32 hex digits: who knows a session may use its region."""
         return f"{self._random.getrandbits(128):032x}"
-
-    def fault(self, kind: str) -> str:
-        """`exhaustion-1`, `latency-2`: short, as operators type them."""
-        self._faults += 1
-        return f"{kind.replace('_', '-')}-{self._faults}"

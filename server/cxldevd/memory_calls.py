@@ -159,8 +159,8 @@ class MemoryCalls:
         with self._runtime.device() as (device, now_ns):
             _still_there(caller)
             outcome = device.trim(ref, starts, lengths, now_ns)
-        if self._runtime.config.trim_delay_ns:
-            self._runtime.expect(now_ns + self._runtime.config.trim_delay_ns)
+        if outcome.due_ns is not None:
+            self._runtime.expect(outcome.due_ns)
         self._spend("trim", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
 
@@ -206,12 +206,13 @@ class MemoryCalls:
             seen = changed.strokes
             with self._runtime.device() as (device, now_ns):
                 outcome = device.flush_done(ticket, now_ns)
+                due_ns = None if outcome is not None else device.flush_due(ticket, now_ns)
             if outcome is not None:
                 return outcome
             _still_there(caller)
             self._runtime.refuse_if_draining()
-            # A TRIM that is stuck past its time is not asked after in a tight loop.
-            changed.wait(seen, ticket.due_ns if ticket.due_ns > now_ns else None)
+            # One that hangs in a fault waits for the event that clears it.
+            changed.wait(seen, due_ns)
 
     def _spend(self, operation: str, device_ns: int, wall_ns: int, caller: Caller) -> None:
         """Count device time, and wait as long as the dilation and a latency fault ask for."""

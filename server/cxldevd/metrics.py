@@ -278,6 +278,14 @@ def _media(status: Status) -> Iterator[Metric]:
     for layer in LAYER_ORDER:
         faults.add_metric([layer.kind], armed.count(layer.kind))
     yield faults
+    fired = CounterMetricFamily(
+        "cxldev_faults_fired",
+        "What armed faults changed: commands, pages, events; by kind.",
+        labels=["kind"],
+    )
+    for kind, times in status.faults_fired:
+        fired.add_metric([kind], times)
+    yield fired
 
 
 def _operations(counters: Counters) -> Iterator[Metric]:

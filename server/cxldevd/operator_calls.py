@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramwire.v1 import operator_pb2
+from cxldev.errors import InvalidField
 from cxldev.events import Missed
-from cxldevd import from_wire, to_wire
+from cxldevd import fault_messages, from_wire, to_wire
 from cxldevd.watching import Started, watch_all
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
+
+
+_NOT_SERVED: Final = frozenset({"unanswered_command", "dropped_connection", "control_stall", "event"})
+"""Faults that the device decides on, and that the service would have to carry out."""
 
 
 class FaultCalls:
@@ -28,15 +33,14 @@ class FaultCalls:
         self, request: operator_pb2.InjectFaultRequest, _context: grpc.ServicerContext
     ) -> operator_pb2.InjectFaultResponse:
         """Arm a fault, or do what is done at once."""
-        fault = from_wire.fault(request.fault)
+        fault = fault_messages.fault(request.fault)
+        if fault.kind in _NOT_SERVED:
+            raise InvalidField(f"{fault.kind} cannot be injected here: this service does not carry it out")
         with self._runtime.device() as (device, now_ns):
-            done = device.inject(
-                fault,
-                now_ns,
-                fault_id=self._runtime.ids.fault(fault.kind),
-                next_generation=self._runtime.ids.generation(),
-            )
+            done = device.inject(fault, now_ns, next_generation=self._runtime.ids.generation())
             telemetry = device.telemetry(None, now_ns)
+        # It may ramp, or end by itself.
+        self._runtime.expect(now_ns)
         return operator_pb2.InjectFaultResponse(
             fault_id=done.fault_id, dpas=done.dpas, telemetry=to_wire.telemetry(telemetry)
         )
@@ -57,7 +61,7 @@ class FaultCalls:
         with self._runtime.device() as (device, now_ns):
             armed = device.status(now_ns).faults
         return operator_pb2.ListFaultsResponse(
-            faults=[to_wire.armed_fault(one, self._runtime.wall_ns) for one in armed]
+            faults=[fault_messages.armed_fault(one, self._runtime.wall_ns) for one in armed]
         )
 
 

@@ -9,15 +9,14 @@ from cramwire.transport import MESSAGE_BYTES
 from cramwire.v1 import device_pb2, operator_pb2, types_pb2
 from cxldev import events
 from cxldev.config import PAGE_BYTES, ExhaustionMode
-from cxldev.events import DetachCause
-from cxldev.faults import ExhaustionFault, LatencyFault, PoisonFault, RatioCollapseFault, ResetFault
+from cxldev.events import ClearCause, DetachCause
 from cxldev.outcomes import PageKind
+from cxldevd.fault_messages import armed_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cxldev.config import DeviceConfig
-    from cxldev.faults import ArmedFault, Fault
     from cxldev.outcomes import PageDescription
     from cxldev.telemetry import Counters, MediaUse, RegionStatus, RegionTelemetry, Status, Telemetry
     from cxldevd.watching import Started
@@ -32,6 +31,11 @@ _CAUSES: Final = {
     DetachCause.REQUESTED: types_pb2.DETACH_CAUSE_REQUESTED,
     DetachCause.LEASE_EXPIRED: types_pb2.DETACH_CAUSE_LEASE_EXPIRED,
     DetachCause.TAKEN_OVER: types_pb2.DETACH_CAUSE_TAKEN_OVER,
+}
+_CLEAR_CAUSES: Final = {
+    ClearCause.REQUESTED: types_pb2.FAULT_CLEAR_CAUSE_REQUESTED,
+    ClearCause.COUNT: types_pb2.FAULT_CLEAR_CAUSE_COUNT,
+    ClearCause.DURATION: types_pb2.FAULT_CLEAR_CAUSE_DURATION,
 }
 _PAGE_KINDS: Final = {
     PageKind.EMPTY: operator_pb2.PAGE_KIND_EMPTY,
@@ -139,8 +143,9 @@ def event(of: events.Event, wall_ns: Callable[[int], int]) -> types_pb2.Event:
             made.region_resized.logical_bytes = logical_bytes
         case events.FaultArmed(fault_id, kind):
             made.fault_armed.fault_id, made.fault_armed.kind = fault_id, kind
-        case events.FaultCleared(fault_id, kind):
+        case events.FaultCleared(fault_id, kind, clear_cause, fired):
             made.fault_cleared.fault_id, made.fault_cleared.kind = fault_id, kind
+            made.fault_cleared.cause, made.fault_cleared.fired = _CLEAR_CAUSES[clear_cause], fired
         case events.DeviceReset(next_generation):
             made.device_reset.next_generation = next_generation
     return made
@@ -157,34 +162,6 @@ def missed(of: events.Missed) -> device_pb2.EventsMissed:
 
 
 # -- for operators only -------------------------------------------------------------------------
-
-
-def fault(of: Fault) -> operator_pb2.Fault:
-    """A fault as the operator asked for it."""
-    match of:
-        case ExhaustionFault(share_milli=int(share)):
-            return operator_pb2.Fault(exhaustion=operator_pb2.ExhaustionFault(share_milli=share))
-        case ExhaustionFault():
-            return operator_pb2.Fault(exhaustion=operator_pb2.ExhaustionFault(bytes=of.bytes or 0))
-        case PoisonFault():
-            return operator_pb2.Fault(
-                poison=operator_pb2.PoisonFault(
-                    host=of.host, dpas=of.dpas, random_pages=of.random_pages, seed=of.seed
-                )
-            )
-        case RatioCollapseFault(ratio_milli):
-            return operator_pb2.Fault(ratio_collapse=operator_pb2.RatioCollapseFault(ratio_milli=ratio_milli))
-        case LatencyFault(device_ns, wall_ns):
-            return operator_pb2.Fault(latency=operator_pb2.LatencyFault(device_ns=device_ns, wall_ns=wall_ns))
-        case ResetFault():
-            return operator_pb2.Fault(reset=operator_pb2.ResetFault())
-
-
-def armed_fault(of: ArmedFault, wall_ns: Callable[[int], int]) -> operator_pb2.ArmedFault:
-    """An armed fault, and how often it fired."""
-    return operator_pb2.ArmedFault(
-        fault_id=of.fault_id, fault=fault(of.fault), armed_wall_time_ns=wall_ns(of.armed_ns), fired=of.fired
-    )
 
 
 def status(of: Status, config: DeviceConfig, wall_ns: Callable[[int], int]) -> operator_pb2.GetStatusResponse:
@@ -233,7 +210,12 @@ def _counters(of: Counters) -> operator_pb2.DeviceCounters:
         read_pages=of.read_pages,
         trimmed_pages=of.trimmed_pages,
         no_more_writes=of.no_more_writes,
-        refused_pages=of.refused_media_pages + of.refused_guarantee_pages + of.refused_limit_pages,
+        refused_pages=(
+            of.refused_media_pages
+            + of.refused_guarantee_pages
+            + of.refused_limit_pages
+            + of.refused_read_only_pages
+        ),
         poison_created_pages=(
             of.poison_created_exhaustion_pages
             + of.poison_created_injected_pages
@@ -244,4 +226,5 @@ def _counters(of: Counters) -> operator_pb2.DeviceCounters:
         peak_media_used_bytes=of.peak_media_used_bytes,
         resets=of.resets,
         leases_expired=of.leases_expired,
+        bit_flipped_pages=of.bit_flipped_pages,
     )

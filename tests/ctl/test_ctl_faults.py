@@ -52,7 +52,7 @@ def test_the_answer_for_people_names_what_to_clear(ctl: Ctl) -> None:
 def test_poison_tells_the_pages(ctl: Ctl) -> None:
     """Random ones are known from the answer only."""
     result = ctl("inject", "poison", "--host", "host-a", "--random", "2")
-    assert result.stdout == "2 pages of host-a poisoned: 0x0, 0x1000\n"
+    assert result.stdout == "poison: 2 pages of host-a: 0x0, 0x1000\n"
 
 
 def test_the_answer_as_json(ctl: Ctl) -> None:

@@ -283,7 +283,7 @@ def test_everything_comes_back() -> None:
     bench.trim(ref, 0, 100)
     ticket = bench.device.begin_flush(ref, bench.now_ns)
     assert bench.device.flush_done(ticket, bench.now_ns) is None
-    assert bench.device.flush_done(ticket, ticket.due_ns) is not None
+    assert bench.device.flush_done(ticket, bench.now_ns + 5) is not None
     assert bench.used() == 0
     assert bench.device._power.arena.live_bytes == 0
     bench.device.audit()

@@ -19,13 +19,16 @@ from cxldev.errors import (
     UnknownFault,
     UnknownHost,
 )
-from cxldev.events import DeviceReset, FaultArmed, FaultCleared, PoisonFound, RegionAttached
+from cxldev.events import ClearCause, DeviceReset, FaultArmed, FaultCleared, PoisonFound, RegionAttached
 from cxldev.faults import (
     LAYER_ORDER,
+    Command,
+    Delay,
     ExhaustionFault,
     Fault,
     FaultLayers,
     LatencyFault,
+    Operation,
     PoisonFault,
     RatioCollapseFault,
     ResetFault,
@@ -46,22 +49,44 @@ from emulator_helpers import (
 def test_the_order_of_layers() -> None:
     """What is nearest to the media is innermost, whatever was armed first; then by age."""
     layers = FaultLayers()
-    for fault_id, fault in (
-        ("l", LatencyFault(device_ns=1)),
-        ("c2", RatioCollapseFault(2000)),
-        ("e", ExhaustionFault(bytes=1)),
-        ("c1", RatioCollapseFault(1000)),
+    for fault in (
+        LatencyFault(device_ns=1),
+        RatioCollapseFault(2000),
+        ExhaustionFault(bytes=1),
+        RatioCollapseFault(1000),
     ):
-        layers.arm(fault_id, fault, 0)
-    assert [one.fault_id for one in layers.listed()] == ["e", "c2", "c1", "l"]
-    assert list(LAYER_ORDER) == [ExhaustionFault, RatioCollapseFault, LatencyFault]
+        layers.arm(fault, 0)
+    assert [one.fault_id for one in layers.listed()] == [
+        "exhaustion-3",
+        "ratio-collapse-2",
+        "ratio-collapse-4",
+        "latency-1",
+    ]
+    assert [fault.kind for fault in LAYER_ORDER] == [
+        "exhaustion",
+        "ratio_collapse",
+        "read_only_media",
+        "staging_overflow",
+        "stuck_trim",
+        "flush_hang",
+        "latency",
+        "refused_command",
+        "control_stall",
+        "unanswered_command",
+        "dropped_connection",
+        "event",
+    ]
 
 
 def test_without_faults_the_layers_change_nothing() -> None:
     """They are not there."""
     layers = FaultLayers()
     sectors = np.array([1, 64])
-    assert layers.sectors_for(sectors, 64) is sectors
+    write = Command(Operation.WRITE, "alpha", 2, np.array([0, 1]))
+    assert layers.storing(write).sectors_for(sectors, 64) is sectors
+    assert layers.storing(write).writable(2) == 2
+    assert layers.delay(write, Delay(1, 2)) == Delay(1, 2)
+    assert layers.arrive(write) is None
     assert layers.held_back_bytes(MIB) == 0
     assert not layers.armed
 
@@ -112,7 +137,8 @@ def test_what_a_write_frees_goes_to_the_fault_first() -> None:
     with pytest.raises(NoMoreWrites) as caught:
         bench.write(ref, 0, zero_page() + random_page(3))
     assert caught.value.accepted_pages == 1
-    assert [fault.fired for fault in bench.device.status(0).faults] == [1]
+    # The page that was turned away, and the media that was taken.
+    assert [fault.fired for fault in bench.device.status(0).faults] == [2]
     bench.device.audit()
 
 
@@ -192,10 +218,10 @@ def test_a_trim_of_poison_waits_for_nothing() -> None:
     bench.write(ref, 0, random_pages(3))
     bench.inject(PoisonFault("alpha", dpas=(0, PAGE_BYTES)))
     assert bench.trim(ref, 0).trimmed_pages == 1
-    assert bench.device.begin_flush(ref, bench.now_ns).due_ns == bench.now_ns
+    assert bench.flush_due(ref) == bench.now_ns
     assert bench.trim(ref, 0, 3).trimmed_pages == 2
     assert bench.device.telemetry(ref, bench.now_ns).trim_queued_pages == 1
-    assert bench.device.begin_flush(ref, bench.now_ns).due_ns == bench.now_ns + 100
+    assert bench.flush_due(ref) == bench.now_ns + 100
     bench.device.audit()
 
 
@@ -252,7 +278,7 @@ def test_random_poison_follows_its_seed() -> None:
         ref = bench.attach()
         bench.write(ref, 10, random_pages(30))
         fault = PoisonFault("alpha", random_pages=5, seed=seed)
-        drawn.append(bench.device.inject(fault, 0, fault_id="", next_generation="").dpas)
+        drawn.append(bench.device.inject(fault, 0, next_generation="").dpas)
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(10 * 4096 <= dpa < 40 * 4096 for dpa in drawn[0])
     assert len(set(drawn[0])) == 5
@@ -267,7 +293,7 @@ def test_a_reset_loses_everything() -> None:
     ref = bench.attach()
     bench.write(ref, 0, random_pages(8))
     log = bench.device.events
-    bench.device.inject(ResetFault(), 0, fault_id="", next_generation="g2")
+    bench.device.inject(ResetFault(), 0, next_generation="g2")
     assert log.after(0)[1][-1].kind == DeviceReset("g2")
     assert (bench.device.generation, bench.used(), bench.device.events.last_sequence) == ("g2", 0, 0)
     with pytest.raises(StaleGeneration):
@@ -301,7 +327,7 @@ def test_events_of_the_operator() -> None:
     events = bench.device.events.after(0)[1]
     assert [event.kind for event in events] == [
         FaultArmed(fault_id, "latency"),
-        FaultCleared(fault_id, "latency"),
+        FaultCleared(fault_id, "latency", ClearCause.REQUESTED, 0),
     ]
     assert not any(event.concerns("alpha") for event in events)
 
@@ -350,22 +376,25 @@ def test_a_fault_that_cannot_be_injected_changes_nothing(fault: Fault, error: ty
     bench.write(bench.attach(), 0, random_pages(8))
     before = snapshot(bench.device, bench.now_ns)
     with pytest.raises(error):
-        bench.device.inject(fault, bench.now_ns, fault_id="f", next_generation="g9")
+        bench.device.inject(fault, bench.now_ns, next_generation="g9")
     assert snapshot(bench.device, bench.now_ns) == before
 
 
-def test_ids_must_be_new() -> None:
-    """Of faults and of generations."""
+def test_generations_must_be_new() -> None:
+    """A reset begins one of its own."""
     bench = Bench()
-    bench.device.inject(LatencyFault(device_ns=1), 0, fault_id="f", next_generation="")
-    for fault, fault_id, generation in (
-        (LatencyFault(device_ns=1), "f", "g2"),
-        (LatencyFault(device_ns=1), "", "g2"),
-        (ResetFault(), "f2", "g1"),
-        (ResetFault(), "f2", ""),
-    ):
+    for generation in ("g1", ""):
         with pytest.raises(InvalidField):
-            bench.device.inject(fault, 0, fault_id=fault_id, next_generation=generation)
+            bench.device.inject(ResetFault(), 0, next_generation=generation)
+
+
+def test_refused_faults_use_no_ids_up() -> None:
+    """Ids are counted by what is armed."""
+    bench = Bench()
+    with pytest.raises(InvalidField):
+        bench.inject(LatencyFault())
+    assert bench.inject(LatencyFault(device_ns=1)) == "latency-1"
+    assert bench.inject(ExhaustionFault(bytes=1)) == "exhaustion-2"
 
 
 def test_the_block_cache_forgets_poisoned_pages() -> None:

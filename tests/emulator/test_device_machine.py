@@ -256,7 +256,7 @@ class DeviceMachine(DeviceBesideModel):
         if region := self.region(host):
             flush = self.open_flush(region)
             if wait:
-                self.now = flush.ticket.due_ns
+                self.now = flush.due_ns
                 self.model.advance(self.now)
                 if self.region(host) is not region:
                     with pytest.raises(SessionError):

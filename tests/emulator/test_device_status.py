@@ -81,7 +81,7 @@ def numbers(value: object) -> list[object]:
     """All leaves of a nest of dataclasses and tuples."""
     if dataclasses.is_dataclass(value):
         return [leaf for one in dataclasses.fields(value) for leaf in numbers(getattr(value, one.name))]
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | frozenset):
         return [leaf for one in value for leaf in numbers(one)]
     return [value]
 
@@ -100,7 +100,7 @@ def test_no_number_of_numpy_gets_out() -> None:
         bench.trim(ref, 0, 20),
         bench.device.begin_flush(ref, bench.now_ns),
         bench.device.flush_done(bench.device.begin_flush(ref, bench.now_ns), bench.now_ns),
-        bench.device.inject(PoisonFault("alpha", random_pages=1), 0, fault_id="", next_generation=""),
+        bench.device.inject(PoisonFault("alpha", random_pages=1), 0, next_generation=""),
         bench.device.events.after(0)[1],
     ]
     for leaf in numbers(told):

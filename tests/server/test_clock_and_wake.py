@@ -67,10 +67,9 @@ def test_a_manual_clock_moves_wall_time_too() -> None:
 
 
 def test_ids_have_their_shapes() -> None:
-    """Hex digits; a seed repeats them; faults are counted."""
+    """Hex digits; a seed repeats them."""
     one, same, other = Ids(1), Ids(1), Ids()
     generation = one.generation()
     assert len(generation) == 16
     assert len(one.session()) == 32
     assert same.generation() == generation != other.generation()
-    assert [one.fault("ratio_collapse"), one.fault("latency")] == ["ratio-collapse-1", "latency-2"]

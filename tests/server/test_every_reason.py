@@ -72,6 +72,18 @@ def _poisoned(bench: Bench) -> Any:
     return host.read(0, 1)
 
 
+def _command_refused(bench: Bench) -> Any:
+    host = bench.attach()
+    bench.inject(refused_command={})
+    return host.read(0, 1)
+
+
+def _read_only(bench: Bench) -> Any:
+    host = bench.attach()
+    bench.inject(read_only_media={})
+    return host.write(0, prose(1))
+
+
 def _busy(bench: Bench) -> Any:
     host = bench.attach()
     streams = []
@@ -105,6 +117,8 @@ MEETINGS: dict[str, Callable[[Bench], Any]] = {
     "POISONED": _poisoned,
     "DEVICE_BUSY": _busy,
     "UNKNOWN_FAULT": lambda bench: bench.clear("none-1"),
+    "COMMAND_REFUSED": _command_refused,
+    "MEDIA_READ_ONLY": _read_only,
     "UNKNOWN_HOST": lambda bench: bench.inject(poison={"host": "nobody", "random_pages": 1}),
 }
 
@@ -146,12 +160,13 @@ def test_every_error_of_the_device_has_a_row() -> None:
     """Bases that nobody raises aside, and those that are bugs or never cross the wire."""
     bases = {errors.DeviceError, errors.InvalidRequest, errors.SessionError, errors.WriteRefused}
     not_refusals = {errors.ConfigError, errors.CapacityIdentityBroken}
+    unheard = {errors.CommandLost, errors.Unanswered, errors.ConnectionDropped}
     defined = {
         error
         for _, error in inspect.getmembers(errors, inspect.isclass)
         if issubclass(error, errors.DeviceError)
     }
-    assert defined - bases - not_refusals == set(TABLE) - {DeviceBusy}
+    assert defined - bases - not_refusals - unheard == set(TABLE) - {DeviceBusy}
 
 
 def test_poison_names_no_more_pages_than_fit() -> None:

@@ -59,7 +59,7 @@ def test_every_event_that_matters_is_one_line() -> None:
     assert by_event["detached"]["cause"] == "requested"
     assert by_event["poison found"]["dpas"] == ["0x0"]
     assert by_event["poison found"]["level"] == "warning"
-    assert by_event["fault armed"]["fault_id"] == "exhaustion-2"
+    assert by_event["fault armed"]["fault_id"] == "exhaustion-1"
     assert by_event["lease expired"]["host"] == "sleeper"
     assert by_event["reset"]["next_generation"] == by_event["drain"]["generation"]
     assert all("generation" in line for line in lines)

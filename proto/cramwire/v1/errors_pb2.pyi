@@ -71,6 +71,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNKNOWN_FAULT: _ErrorReason.ValueType  # 20
     """NOT_FOUND: no fault with this id is armed, or no region of this host exists."""
     ERROR_REASON_UNKNOWN_HOST: _ErrorReason.ValueType  # 21
+    ERROR_REASON_COMMAND_REFUSED: _ErrorReason.ValueType  # 22
+    """UNAVAILABLE: an armed fault refused the command; nothing of it was done. Try again."""
+    ERROR_REASON_MEDIA_READ_ONLY: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION, with WriteRefused: an armed fault makes the media read-only there."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper): ...
 
@@ -116,11 +120,15 @@ ERROR_REASON_DEVICE_BUSY: ErrorReason.ValueType  # 19
 ERROR_REASON_UNKNOWN_FAULT: ErrorReason.ValueType  # 20
 """NOT_FOUND: no fault with this id is armed, or no region of this host exists."""
 ERROR_REASON_UNKNOWN_HOST: ErrorReason.ValueType  # 21
+ERROR_REASON_COMMAND_REFUSED: ErrorReason.ValueType  # 22
+"""UNAVAILABLE: an armed fault refused the command; nothing of it was done. Try again."""
+ERROR_REASON_MEDIA_READ_ONLY: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION, with WriteRefused: an armed fault makes the media read-only there."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
 class WriteRefused(_message.Message):
-    """Detail of NO_MORE_WRITES and REGION_LIMIT. The first accepted_pages pages of the
+    """Detail of NO_MORE_WRITES, REGION_LIMIT and MEDIA_READ_ONLY. The first accepted_pages pages of the
     request are stored; the others keep the bytes that they had.
     """
 

@@ -21,6 +21,75 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Operation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_UNSPECIFIED: _Operation.ValueType  # 0
+    OPERATION_WRITE: _Operation.ValueType  # 1
+    OPERATION_READ: _Operation.ValueType  # 2
+    OPERATION_TRIM: _Operation.ValueType  # 3
+    OPERATION_FLUSH: _Operation.ValueType  # 4
+    OPERATION_IDENTIFY: _Operation.ValueType  # 5
+    OPERATION_ATTACH: _Operation.ValueType  # 6
+    OPERATION_RENEW: _Operation.ValueType  # 7
+    OPERATION_RESIZE: _Operation.ValueType  # 8
+    OPERATION_DETACH: _Operation.ValueType  # 9
+    OPERATION_TELEMETRY: _Operation.ValueType  # 10
+    OPERATION_WATCH: _Operation.ValueType  # 11
+    OPERATION_DRAIN: _Operation.ValueType  # 12
+    """The device's own: staged pages go to the media."""
+    OPERATION_CREDITS: _Operation.ValueType  # 13
+
+class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
+    """What a host can ask for."""
+
+OPERATION_UNSPECIFIED: Operation.ValueType  # 0
+OPERATION_WRITE: Operation.ValueType  # 1
+OPERATION_READ: Operation.ValueType  # 2
+OPERATION_TRIM: Operation.ValueType  # 3
+OPERATION_FLUSH: Operation.ValueType  # 4
+OPERATION_IDENTIFY: Operation.ValueType  # 5
+OPERATION_ATTACH: Operation.ValueType  # 6
+OPERATION_RENEW: Operation.ValueType  # 7
+OPERATION_RESIZE: Operation.ValueType  # 8
+OPERATION_DETACH: Operation.ValueType  # 9
+OPERATION_TELEMETRY: Operation.ValueType  # 10
+OPERATION_WATCH: Operation.ValueType  # 11
+OPERATION_DRAIN: Operation.ValueType  # 12
+"""The device's own: staged pages go to the media."""
+OPERATION_CREDITS: Operation.ValueType  # 13
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+class _EventTrouble:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventTroubleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventTrouble.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_TROUBLE_UNSPECIFIED: _EventTrouble.ValueType  # 0
+    EVENT_TROUBLE_LOST: _EventTrouble.ValueType  # 1
+    EVENT_TROUBLE_LATE: _EventTrouble.ValueType  # 2
+    """By delay_ns."""
+    EVENT_TROUBLE_DUPLICATED: _EventTrouble.ValueType  # 3
+    """So many copies more than the one; 0 = 1."""
+    EVENT_TROUBLE_REORDERED: _EventTrouble.ValueType  # 4
+    """Behind so many later events of the host; 0 = 1."""
+
+class EventTrouble(_EventTrouble, metaclass=_EventTroubleEnumTypeWrapper): ...
+
+EVENT_TROUBLE_UNSPECIFIED: EventTrouble.ValueType  # 0
+EVENT_TROUBLE_LOST: EventTrouble.ValueType  # 1
+EVENT_TROUBLE_LATE: EventTrouble.ValueType  # 2
+"""By delay_ns."""
+EVENT_TROUBLE_DUPLICATED: EventTrouble.ValueType  # 3
+"""So many copies more than the one; 0 = 1."""
+EVENT_TROUBLE_REORDERED: EventTrouble.ValueType  # 4
+"""Behind so many later events of the host; 0 = 1."""
+Global___EventTrouble: _TypeAlias = EventTrouble  # noqa: Y015
+
 class _PageKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -57,6 +126,17 @@ class Fault(_message.Message):
     RATIO_COLLAPSE_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    BIT_FLIP_FIELD_NUMBER: _builtins.int
+    READ_ONLY_MEDIA_FIELD_NUMBER: _builtins.int
+    STAGING_OVERFLOW_FIELD_NUMBER: _builtins.int
+    STUCK_TRIM_FIELD_NUMBER: _builtins.int
+    FLUSH_HANG_FIELD_NUMBER: _builtins.int
+    CONTROL_STALL_FIELD_NUMBER: _builtins.int
+    REFUSED_COMMAND_FIELD_NUMBER: _builtins.int
+    UNANSWERED_COMMAND_FIELD_NUMBER: _builtins.int
+    DROPPED_CONNECTION_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exhaustion(self) -> Global___ExhaustionFault: ...
     @_builtins.property
@@ -67,6 +147,30 @@ class Fault(_message.Message):
     def latency(self) -> Global___LatencyFault: ...
     @_builtins.property
     def reset(self) -> Global___ResetFault: ...
+    @_builtins.property
+    def bit_flip(self) -> Global___BitFlipFault: ...
+    @_builtins.property
+    def read_only_media(self) -> Global___ReadOnlyMediaFault: ...
+    @_builtins.property
+    def staging_overflow(self) -> Global___StagingOverflowFault: ...
+    @_builtins.property
+    def stuck_trim(self) -> Global___StuckTrimFault: ...
+    @_builtins.property
+    def flush_hang(self) -> Global___FlushHangFault: ...
+    @_builtins.property
+    def control_stall(self) -> Global___ControlStallFault: ...
+    @_builtins.property
+    def refused_command(self) -> Global___RefusedCommandFault: ...
+    @_builtins.property
+    def unanswered_command(self) -> Global___UnansweredCommandFault: ...
+    @_builtins.property
+    def dropped_connection(self) -> Global___DroppedConnectionFault: ...
+    @_builtins.property
+    def event(self) -> Global___EventFault: ...
+    @_builtins.property
+    def scope(self) -> Global___FaultScope:
+        """Absent: no bound. Fields that mean nothing to a kind are refused."""
+
     def __init__(
         self,
         *,
@@ -75,16 +179,76 @@ class Fault(_message.Message):
         ratio_collapse: Global___RatioCollapseFault | None = ...,
         latency: Global___LatencyFault | None = ...,
         reset: Global___ResetFault | None = ...,
+        bit_flip: Global___BitFlipFault | None = ...,
+        read_only_media: Global___ReadOnlyMediaFault | None = ...,
+        staging_overflow: Global___StagingOverflowFault | None = ...,
+        stuck_trim: Global___StuckTrimFault | None = ...,
+        flush_hang: Global___FlushHangFault | None = ...,
+        control_stall: Global___ControlStallFault | None = ...,
+        refused_command: Global___RefusedCommandFault | None = ...,
+        unanswered_command: Global___UnansweredCommandFault | None = ...,
+        dropped_connection: Global___DroppedConnectionFault | None = ...,
+        event: Global___EventFault | None = ...,
+        scope: Global___FaultScope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exhaustion", b"exhaustion", "kind", b"kind", "latency", b"latency", "poison", b"poison", "ratio_collapse", b"ratio_collapse", "reset", b"reset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bit_flip", b"bit_flip", "control_stall", b"control_stall", "dropped_connection", b"dropped_connection", "event", b"event", "exhaustion", b"exhaustion", "flush_hang", b"flush_hang", "kind", b"kind", "latency", b"latency", "poison", b"poison", "ratio_collapse", b"ratio_collapse", "read_only_media", b"read_only_media", "refused_command", b"refused_command", "reset", b"reset", "scope", b"scope", "staging_overflow", b"staging_overflow", "stuck_trim", b"stuck_trim", "unanswered_command", b"unanswered_command"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exhaustion", b"exhaustion", "kind", b"kind", "latency", b"latency", "poison", b"poison", "ratio_collapse", b"ratio_collapse", "reset", b"reset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_flip", b"bit_flip", "control_stall", b"control_stall", "dropped_connection", b"dropped_connection", "event", b"event", "exhaustion", b"exhaustion", "flush_hang", b"flush_hang", "kind", b"kind", "latency", b"latency", "poison", b"poison", "ratio_collapse", b"ratio_collapse", "read_only_media", b"read_only_media", "refused_command", b"refused_command", "reset", b"reset", "scope", b"scope", "staging_overflow", b"staging_overflow", "stuck_trim", b"stuck_trim", "unanswered_command", b"unanswered_command"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exhaustion", "poison", "ratio_collapse", "latency", "reset"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["exhaustion", "poison", "ratio_collapse", "latency", "reset", "bit_flip", "read_only_media", "staging_overflow", "stuck_trim", "flush_hang", "control_stall", "refused_command", "unanswered_command", "dropped_connection", "event"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class FaultScope(_message.Message):
+    """What a fault concerns. Everything that is absent is no bound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    SHARE_MILLI_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_NS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Commands of this host only."""
+    share_milli: _builtins.int
+    """So many of 1000 commands, drawn with the seed; 0 = all."""
+    count: _builtins.int
+    """Cleared after so many firings."""
+    duration_ns: _builtins.int
+    """Cleared so long after it was armed."""
+    seed: _builtins.int
+    @_builtins.property
+    def range(self) -> _types_pb2.DpaRange:
+        """Commands that touch this range of the host's region only; for pages: those in it."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[Global___Operation.ValueType]:
+        """These commands only."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        range: _types_pb2.DpaRange | None = ...,
+        operations: _abc.Iterable[Global___Operation.ValueType] | None = ...,
+        share_milli: _builtins.int = ...,
+        count: _builtins.int = ...,
+        duration_ns: _builtins.int = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "duration_ns", b"duration_ns", "host", b"host", "operations", b"operations", "range", b"range", "seed", b"seed", "share_milli", b"share_milli"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FaultScope: _TypeAlias = FaultScope  # noqa: Y015
 
 @_typing.final
 class ExhaustionFault(_message.Message):
@@ -94,18 +258,22 @@ class ExhaustionFault(_message.Message):
 
     BYTES_FIELD_NUMBER: _builtins.int
     SHARE_MILLI_FIELD_NUMBER: _builtins.int
+    RAMP_NS_FIELD_NUMBER: _builtins.int
     bytes: _builtins.int
     share_milli: _builtins.int
     """Of the physical capacity; 1000 = all of it."""
+    ramp_ns: _builtins.int
+    """Little by little over this time; 0 = at once."""
     def __init__(
         self,
         *,
         bytes: _builtins.int = ...,
         share_milli: _builtins.int = ...,
+        ramp_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bytes", b"bytes", "share_milli", b"share_milli"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bytes", b"bytes", "share_milli", b"share_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bytes", b"bytes", "ramp_ns", b"ramp_ns", "share_milli", b"share_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_amount: _TypeAlias = _typing.Literal["bytes", "share_milli"]  # noqa: Y015
     _WhichOneofArgType_amount: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
@@ -170,25 +338,42 @@ Global___RatioCollapseFault: _TypeAlias = RatioCollapseFault  # noqa: Y015
 
 @_typing.final
 class LatencyFault(_message.Message):
-    """Adds to every data command."""
+    """Adds to data commands: a fixed time, up to the jitter more, evenly drawn, and to
+    tail_milli of 1000 commands the tail on top.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_NS_FIELD_NUMBER: _builtins.int
     WALL_NS_FIELD_NUMBER: _builtins.int
+    DEVICE_JITTER_NS_FIELD_NUMBER: _builtins.int
+    WALL_JITTER_NS_FIELD_NUMBER: _builtins.int
+    TAIL_MILLI_FIELD_NUMBER: _builtins.int
+    DEVICE_TAIL_NS_FIELD_NUMBER: _builtins.int
+    WALL_TAIL_NS_FIELD_NUMBER: _builtins.int
     device_ns: _builtins.int
     """Device time, reported in device_ns."""
     wall_ns: _builtins.int
     """Wall time, really waited for."""
+    device_jitter_ns: _builtins.int
+    wall_jitter_ns: _builtins.int
+    tail_milli: _builtins.int
+    device_tail_ns: _builtins.int
+    wall_tail_ns: _builtins.int
     def __init__(
         self,
         *,
         device_ns: _builtins.int = ...,
         wall_ns: _builtins.int = ...,
+        device_jitter_ns: _builtins.int = ...,
+        wall_jitter_ns: _builtins.int = ...,
+        tail_milli: _builtins.int = ...,
+        device_tail_ns: _builtins.int = ...,
+        wall_tail_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_ns", b"device_ns", "wall_ns", b"wall_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_jitter_ns", b"device_jitter_ns", "device_ns", b"device_ns", "device_tail_ns", b"device_tail_ns", "tail_milli", b"tail_milli", "wall_jitter_ns", b"wall_jitter_ns", "wall_ns", b"wall_ns", "wall_tail_ns", b"wall_tail_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,6 +395,241 @@ class ResetFault(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResetFault: _TypeAlias = ResetFault  # noqa: Y015
+
+@_typing.final
+class BitFlipFault(_message.Message):
+    """Flips bits of pages as the media holds them, compressed; found by the checksum of a
+    later read. Done at once, not held.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    DPAS_FIELD_NUMBER: _builtins.int
+    RANDOM_PAGES_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    random_pages: _builtins.int
+    seed: _builtins.int
+    bits: _builtins.int
+    """Of each page; 0 = 1."""
+    @_builtins.property
+    def dpas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """These pages, or, if empty, pages drawn at random among those with bytes on the media."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        dpas: _abc.Iterable[_builtins.int] | None = ...,
+        random_pages: _builtins.int = ...,
+        seed: _builtins.int = ...,
+        bits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "dpas", b"dpas", "host", b"host", "random_pages", b"random_pages", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BitFlipFault: _TypeAlias = BitFlipFault  # noqa: Y015
+
+@_typing.final
+class ReadOnlyMediaFault(_message.Message):
+    """Writes end with MEDIA_READ_ONLY at their first page in scope; reads and TRIMs go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadOnlyMediaFault: _TypeAlias = ReadOnlyMediaFault  # noqa: Y015
+
+@_typing.final
+class StagingOverflowFault(_message.Message):
+    """Staged pages turn into latent poison on their way to the media."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StagingOverflowFault: _TypeAlias = StagingOverflowFault  # noqa: Y015
+
+@_typing.final
+class StuckTrimFault(_message.Message):
+    """The media of TRIMs comes back so much later; 0 = not until the fault is cleared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELAY_NS_FIELD_NUMBER: _builtins.int
+    delay_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        delay_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay_ns", b"delay_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StuckTrimFault: _TypeAlias = StuckTrimFault  # noqa: Y015
+
+@_typing.final
+class FlushHangFault(_message.Message):
+    """FLUSHes take at least so long; 0 = until the fault is cleared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELAY_NS_FIELD_NUMBER: _builtins.int
+    delay_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        delay_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay_ns", b"delay_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlushHangFault: _TypeAlias = FlushHangFault  # noqa: Y015
+
+@_typing.final
+class ControlStallFault(_message.Message):
+    """Control commands are taken up so much later; 0 = when the fault is cleared. The data
+    path runs on, and so do leases.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELAY_NS_FIELD_NUMBER: _builtins.int
+    delay_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        delay_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay_ns", b"delay_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControlStallFault: _TypeAlias = ControlStallFault  # noqa: Y015
+
+@_typing.final
+class RefusedCommandFault(_message.Message):
+    """Commands end with COMMAND_REFUSED; nothing of them is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedCommandFault: _TypeAlias = RefusedCommandFault  # noqa: Y015
+
+@_typing.final
+class UnansweredCommandFault(_message.Message):
+    """No answer is ever sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIED_OUT_FIELD_NUMBER: _builtins.int
+    carried_out: _builtins.bool
+    """Whether the command is carried out all the same."""
+    def __init__(
+        self,
+        *,
+        carried_out: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_out", b"carried_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnansweredCommandFault: _TypeAlias = UnansweredCommandFault  # noqa: Y015
+
+@_typing.final
+class DroppedConnectionFault(_message.Message):
+    """The host's connection is closed instead of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIED_OUT_FIELD_NUMBER: _builtins.int
+    carried_out: _builtins.bool
+    """Whether the command is carried out all the same."""
+    def __init__(
+        self,
+        *,
+        carried_out: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_out", b"carried_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DroppedConnectionFault: _TypeAlias = DroppedConnectionFault  # noqa: Y015
+
+@_typing.final
+class EventFault(_message.Message):
+    """Events go wrong on their way to hosts. The operator's stream stays truthful."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    DELAY_NS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    trouble: Global___EventTrouble.ValueType
+    delay_ns: _builtins.int
+    copies: _builtins.int
+    behind: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these kinds, by their names in Event.kind (`watermark_crossed`); empty = all."""
+
+    def __init__(
+        self,
+        *,
+        trouble: Global___EventTrouble.ValueType = ...,
+        delay_ns: _builtins.int = ...,
+        copies: _builtins.int = ...,
+        behind: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind", b"behind", "copies", b"copies", "delay_ns", b"delay_ns", "events", b"events", "trouble", b"trouble"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventFault: _TypeAlias = EventFault  # noqa: Y015
 
 @_typing.final
 class InjectFaultRequest(_message.Message):
@@ -239,10 +659,10 @@ class InjectFaultResponse(_message.Message):
     DPAS_FIELD_NUMBER: _builtins.int
     TELEMETRY_FIELD_NUMBER: _builtins.int
     fault_id: _builtins.str
-    """Empty where nothing stays armed (poison, reset)."""
+    """Empty where nothing stays armed (poison, bit_flip, reset)."""
     @_builtins.property
     def dpas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Pages poisoned, by poison."""
+        """Pages that were hit, by poison and bit_flip."""
 
     @_builtins.property
     def telemetry(self) -> _types_pb2.Telemetry: ...
@@ -347,10 +767,16 @@ class ArmedFault(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     ARMED_WALL_TIME_NS_FIELD_NUMBER: _builtins.int
     FIRED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    ENDS_WALL_TIME_NS_FIELD_NUMBER: _builtins.int
     fault_id: _builtins.str
     armed_wall_time_ns: _builtins.int
     fired: _builtins.int
-    """How many commands or pages it changed."""
+    """How many commands, pages or events it changed."""
+    left: _builtins.int
+    """How often it may fire yet; absent: as often as it will."""
+    ends_wall_time_ns: _builtins.int
+    """When it is cleared by itself; absent: never."""
     @_builtins.property
     def fault(self) -> Global___Fault: ...
     def __init__(
@@ -360,12 +786,21 @@ class ArmedFault(_message.Message):
         fault: Global___Fault | None = ...,
         armed_wall_time_ns: _builtins.int = ...,
         fired: _builtins.int = ...,
+        left: _builtins.int | None = ...,
+        ends_wall_time_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ends_wall_time_ns", b"_ends_wall_time_ns", "_left", b"_left", "ends_wall_time_ns", b"ends_wall_time_ns", "fault", b"fault", "left", b"left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["armed_wall_time_ns", b"armed_wall_time_ns", "fault", b"fault", "fault_id", b"fault_id", "fired", b"fired"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ends_wall_time_ns", b"_ends_wall_time_ns", "_left", b"_left", "armed_wall_time_ns", b"armed_wall_time_ns", "ends_wall_time_ns", b"ends_wall_time_ns", "fault", b"fault", "fault_id", b"fault_id", "fired", b"fired", "left", b"left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ends_wall_time_ns: _TypeAlias = _typing.Literal["ends_wall_time_ns"]  # noqa: Y015
+    _WhichOneofArgType__ends_wall_time_ns: _TypeAlias = _typing.Literal["_ends_wall_time_ns", b"_ends_wall_time_ns"]  # noqa: Y015
+    _WhichOneofReturnType__left: _TypeAlias = _typing.Literal["left"]  # noqa: Y015
+    _WhichOneofArgType__left: _TypeAlias = _typing.Literal["_left", b"_left"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ends_wall_time_ns) -> _WhichOneofReturnType__ends_wall_time_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__left) -> _WhichOneofReturnType__left | None: ...
 
 Global___ArmedFault: _TypeAlias = ArmedFault  # noqa: Y015
 
@@ -511,6 +946,7 @@ class DeviceCounters(_message.Message):
     PEAK_MEDIA_USED_BYTES_FIELD_NUMBER: _builtins.int
     RESETS_FIELD_NUMBER: _builtins.int
     LEASES_EXPIRED_FIELD_NUMBER: _builtins.int
+    BIT_FLIPPED_PAGES_FIELD_NUMBER: _builtins.int
     capacity_identity_checks: _builtins.int
     written_pages: _builtins.int
     read_pages: _builtins.int
@@ -523,6 +959,7 @@ class DeviceCounters(_message.Message):
     peak_media_used_bytes: _builtins.int
     resets: _builtins.int
     leases_expired: _builtins.int
+    bit_flipped_pages: _builtins.int
     def __init__(
         self,
         *,
@@ -537,10 +974,11 @@ class DeviceCounters(_message.Message):
         peak_media_used_bytes: _builtins.int = ...,
         resets: _builtins.int = ...,
         leases_expired: _builtins.int = ...,
+        bit_flipped_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_identity_checks", b"capacity_identity_checks", "leases_expired", b"leases_expired", "no_more_writes", b"no_more_writes", "peak_media_used_bytes", b"peak_media_used_bytes", "poison_created_pages", b"poison_created_pages", "poison_read_pages", b"poison_read_pages", "read_pages", b"read_pages", "refused_pages", b"refused_pages", "resets", b"resets", "trimmed_pages", b"trimmed_pages", "written_pages", b"written_pages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_flipped_pages", b"bit_flipped_pages", "capacity_identity_checks", b"capacity_identity_checks", "leases_expired", b"leases_expired", "no_more_writes", b"no_more_writes", "peak_media_used_bytes", b"peak_media_used_bytes", "poison_created_pages", b"poison_created_pages", "poison_read_pages", b"poison_read_pages", "read_pages", b"read_pages", "refused_pages", b"refused_pages", "resets", b"resets", "trimmed_pages", b"trimmed_pages", "written_pages", b"written_pages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

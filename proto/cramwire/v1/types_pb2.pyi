@@ -88,6 +88,29 @@ DETACH_CAUSE_LEASE_EXPIRED: DetachCause.ValueType  # 2
 DETACH_CAUSE_TAKEN_OVER: DetachCause.ValueType  # 3
 Global___DetachCause: _TypeAlias = DetachCause  # noqa: Y015
 
+class _FaultClearCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultClearCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultClearCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAULT_CLEAR_CAUSE_UNSPECIFIED: _FaultClearCause.ValueType  # 0
+    FAULT_CLEAR_CAUSE_REQUESTED: _FaultClearCause.ValueType  # 1
+    FAULT_CLEAR_CAUSE_COUNT: _FaultClearCause.ValueType  # 2
+    """It fired as often as it was to."""
+    FAULT_CLEAR_CAUSE_DURATION: _FaultClearCause.ValueType  # 3
+    """Its time was over."""
+
+class FaultClearCause(_FaultClearCause, metaclass=_FaultClearCauseEnumTypeWrapper): ...
+
+FAULT_CLEAR_CAUSE_UNSPECIFIED: FaultClearCause.ValueType  # 0
+FAULT_CLEAR_CAUSE_REQUESTED: FaultClearCause.ValueType  # 1
+FAULT_CLEAR_CAUSE_COUNT: FaultClearCause.ValueType  # 2
+"""It fired as often as it was to."""
+FAULT_CLEAR_CAUSE_DURATION: FaultClearCause.ValueType  # 3
+"""Its time was over."""
+Global___FaultClearCause: _TypeAlias = FaultClearCause  # noqa: Y015
+
 @_typing.final
 class DpaRange(_message.Message):
     """A range of device physical addresses inside the caller's region, in bytes.
@@ -490,17 +513,24 @@ class FaultCleared(_message.Message):
 
     FAULT_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    FIRED_FIELD_NUMBER: _builtins.int
     fault_id: _builtins.str
     kind: _builtins.str
+    cause: Global___FaultClearCause.ValueType
+    fired: _builtins.int
+    """How many commands, pages or events it changed while it was armed."""
     def __init__(
         self,
         *,
         fault_id: _builtins.str = ...,
         kind: _builtins.str = ...,
+        cause: Global___FaultClearCause.ValueType = ...,
+        fired: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault_id", b"fault_id", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "fault_id", b"fault_id", "fired", b"fired", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
