@@ -6,7 +6,7 @@ Frames carry no content size: a page is always 4096 bytes, and a damaged frame t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import zstandard
@@ -86,7 +86,8 @@ class StoredPages:
         return len(self.kinds)
 
 
-class ExpandedPages(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpandedPages:
     """Pages of a read as the host wrote them."""
 
     data: Buffer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,8 @@ POISONED: Final = 4
 STAGED: Final = 5
 
 
-class SessionRef(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SessionRef:
     """What a host shows with every call: its session, and the power-on that gave it out."""
 
     session: str
@@ -73,7 +74,8 @@ class Attachment:
 # -- tickets: between the two phases of a call the lock is free --------------------------------
 
 
-class WriteTicket(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WriteTicket:
     """A write that was found valid, and whose pages are being compressed. It holds nothing."""
 
     ref: SessionRef
@@ -88,7 +90,8 @@ class WriteTicket(NamedTuple):
         return len(self.pages)
 
 
-class ReadTicket(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadTicket:
     """A read whose pages are being expanded. Until it is ended, its places are not used anew."""
 
     ref: SessionRef
@@ -132,7 +135,8 @@ class FlushTicket:
 # -- outcomes ---------------------------------------------------------------------------------
 
 
-class WriteOutcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WriteOutcome:
     """A write that was taken as a whole."""
 
     accepted_pages: int
@@ -142,7 +146,8 @@ class WriteOutcome(NamedTuple):
     """What the caller has to wait for in truth: only a latency fault asks for it."""
 
 
-class ReadOutcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReadOutcome:
     """The pages, in the order of the request."""
 
     data: Buffer

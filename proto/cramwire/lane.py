@@ -30,7 +30,7 @@ import contextlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import mmap
@@ -70,7 +70,8 @@ class Operation(IntEnum):
     FLUSH = 4
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Command:
     """One command as the host wrote it: numbers that nobody has checked."""
 
     operation: int
@@ -80,7 +81,8 @@ class Command(NamedTuple):
     """Of a write."""
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """What came of a command. `code` is a google.rpc.Code; all else is 0 unless it says OK."""
 
     code: int

@@ -9,7 +9,8 @@ to protobuf.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from cramwire.v1 import memory_pb2
 
@@ -29,7 +30,8 @@ _LONGEST_VARINT: Final = 10
 _U64: Final = 2**64 - 1
 
 
-class PageRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PageRequest:
     """A WriteRequest, or a ReadRequest, which has no data. Views of the message."""
 
     session: str
@@ -39,7 +41,8 @@ class PageRequest(NamedTuple):
     data: Buffer
 
 
-class ReadPages(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReadPages:
     """A ReadResponse. A view of the message."""
 
     data: bytes | memoryview
