@@ -377,7 +377,7 @@ _STATUS: Final[dict[str, NodeStatus]] = {
     "POISONED": NodeStatus.POISONED,
     "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
     "COMMAND_REFUSED": NodeStatus.UNAVAILABLE,
-    "MEDIA_READ_ONLY": NodeStatus.UNAVAILABLE,
+    "MEDIA_READ_ONLY": NodeStatus.NO_MORE_WRITES,
     **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
 }
 

@@ -145,8 +145,10 @@ class CommandRefused(DeviceError):
 class CommandLost(DeviceError):
     """Base of commands whose host is to hear nothing. The service sees to it; no status says this."""
 
-    def __init__(self, message: str, *, carried_out: bool) -> None:
+    def __init__(self, message: str, *, fault_id: str, carried_out: bool) -> None:
         super().__init__(message)
+        self.fault_id = fault_id
+        """Of the fault that keeps the answer."""
         self.carried_out = carried_out
         """Whether the command took effect all the same."""
 

@@ -12,9 +12,10 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cramwire.refusal import CODES
-from cxldev.errors import DeviceError, InvalidField
+from cxldev.errors import CommandLost, DeviceError, InvalidField
 from cxldevd.errors import TABLE, DeviceBusy, status_of
 from cxldevd.log import LOG
+from cxldevd.losses import AnswerLost
 from cxldevd.pools import arrived
 from cxldevd.waiting import CallerGone
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cxldev.config import DeviceConfig
     from cxldevd.clock import Clock
+    from cxldevd.losses import Losses
     from cxldevd.pools import CountedPool
     from cxldevd.request_metrics import RequestMetrics
 
@@ -42,6 +44,7 @@ class Guard:
     config: DeviceConfig
     clock: Clock
     metrics: RequestMetrics
+    losses: Losses
 
     def refuse(self, operation: str, error: Exception, context: grpc.ServicerContext) -> None:
         """End the call with the status that the error has in the table; raises, as gRPC wants it."""
@@ -54,6 +57,8 @@ class Guard:
         """The status that the error has in the table, counted; what has none is a bug, and logged."""
         if isinstance(error, CallerGone):
             status = status_pb2.Status(code=code_pb2.CANCELLED, message="the caller is gone")
+        elif isinstance(error, AnswerLost):
+            status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message=str(error))
         elif isinstance(error, DeviceError) and type(error) in TABLE:
             status = status_of(error, self.config)
             self.metrics.refused(type(error))
@@ -96,6 +101,9 @@ class UnaryCall(Generic[_Q, _R]):
             except DecodeError:
                 guard.refuse(operation, _no_message(operation), context)
                 raise
+            except CommandLost as lost:
+                guard.refuse(operation, guard.losses.happen(lost, context), context)
+                raise
             except Exception as error:
                 guard.refuse(operation, error, context)
                 raise
@@ -130,6 +138,9 @@ class StreamCall(Generic[_Q, _R]):
                 yield from self._behaviour(self._parse(message), context)
             except DecodeError:
                 guard.refuse(operation, _no_message(operation), context)
+                raise
+            except CommandLost as lost:
+                guard.refuse(operation, guard.losses.happen(lost, context), context)
                 raise
             except Exception as error:
                 guard.refuse(operation, error, context)

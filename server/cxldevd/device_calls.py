@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cramwire.v1 import device_pb2
 from cxldev.credits import CreditRequest
 from cxldev.events import Missed
+from cxldev.faults import Operation
 from cxldevd import from_wire, to_wire
 from cxldevd.watching import Started, watch_region
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from cxldevd.control_path import ControlPath
     from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
 
@@ -22,35 +24,38 @@ if TYPE_CHECKING:
 class DeviceCalls:
     """Sessions, telemetry, events."""
 
-    def __init__(self, runtime: Runtime, watchers: Slots) -> None:
+    def __init__(self, runtime: Runtime, control: ControlPath, watchers: Slots) -> None:
         self._runtime = runtime
+        self._control = control
         self._watchers = watchers
 
     def identify(
-        self, _request: device_pb2.IdentifyRequest, _context: grpc.ServicerContext
+        self, _request: device_pb2.IdentifyRequest, context: grpc.ServicerContext
     ) -> device_pb2.IdentifyResponse:
         """What the device is."""
-        with self._runtime.device() as (device, _):
+        with self._control.taken_up(Operation.IDENTIFY, "", context), self._runtime.device() as (device, _):
             generation = device.generation
         return to_wire.identity(self._runtime.config, generation)
 
     def attach(
-        self, request: device_pb2.AttachRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.AttachRequest, context: grpc.ServicerContext
     ) -> device_pb2.AttachResponse:
         """Give a host a region and a session."""
         has_limit, has_lease = request.HasField("limit_media_bytes"), request.HasField("lease_ns")
-        with self._runtime.device() as (device, now_ns):
-            made = device.attach(
-                session=self._runtime.ids.session(),
-                host=request.host,
-                logical_bytes=request.logical_bytes,
-                guaranteed_media_bytes=request.guaranteed_media_bytes,
-                limit_media_bytes=request.limit_media_bytes if has_limit else None,
-                lease_ns=request.lease_ns if has_lease else None,
-                take_over=request.take_over,
-                now_ns=now_ns,
-            )
-        self._runtime.expect(now_ns + made.lease_ns)
+        with self._control.taken_up(Operation.ATTACH, request.host, context):
+            with self._runtime.device() as (device, now_ns):
+                made = device.attach(
+                    session=self._runtime.ids.session(),
+                    host=request.host,
+                    logical_bytes=request.logical_bytes,
+                    guaranteed_media_bytes=request.guaranteed_media_bytes,
+                    limit_media_bytes=request.limit_media_bytes if has_limit else None,
+                    lease_ns=request.lease_ns if has_lease else None,
+                    take_over=request.take_over,
+                    now_ns=now_ns,
+                )
+            # Also if the host never hears of it.
+            self._runtime.expect(now_ns + made.lease_ns)
         return device_pb2.AttachResponse(
             session=made.session,
             generation=made.generation,
@@ -59,21 +64,25 @@ class DeviceCalls:
         )
 
     def renew(
-        self, request: device_pb2.RenewRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.RenewRequest, context: grpc.ServicerContext
     ) -> device_pb2.RenewResponse:
         """Start the lease anew."""
-        with self._runtime.renewal(), self._runtime.device() as (device, now_ns):
-            renewed = device.renew(from_wire.session(request), now_ns)
+        ref = from_wire.session(request)
+        taken_up = self._control.taken_up(Operation.RENEW, ref, context)
+        with taken_up, self._runtime.renewal(), self._runtime.device() as (device, now_ns):
+            renewed = device.renew(ref, now_ns)
         return device_pb2.RenewResponse(
             lease_ns=renewed.lease_ns, telemetry=to_wire.telemetry(renewed.telemetry)
         )
 
     def resize(
-        self, request: device_pb2.ResizeRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.ResizeRequest, context: grpc.ServicerContext
     ) -> device_pb2.ResizeResponse:
         """Grow or shrink the region."""
-        with self._runtime.device() as (device, now_ns):
-            telemetry = device.resize(from_wire.session(request), request.logical_bytes, now_ns)
+        ref = from_wire.session(request)
+        taken_up = self._control.taken_up(Operation.RESIZE, ref, context)
+        with taken_up, self._runtime.device() as (device, now_ns):
+            telemetry = device.resize(ref, request.logical_bytes, now_ns)
         return device_pb2.ResizeResponse(telemetry=to_wire.telemetry(telemetry))
 
     def grant_credits(
@@ -93,19 +102,23 @@ class DeviceCalls:
         )
 
     def detach(
-        self, request: device_pb2.DetachRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.DetachRequest, context: grpc.ServicerContext
     ) -> device_pb2.DetachResponse:
         """End the session."""
-        with self._runtime.device() as (device, now_ns):
-            released = device.detach(from_wire.session(request), now_ns)
+        ref = from_wire.session(request)
+        taken_up = self._control.taken_up(Operation.DETACH, ref, context)
+        with taken_up, self._runtime.device() as (device, now_ns):
+            released = device.detach(ref, now_ns)
         return device_pb2.DetachResponse(released_media_bytes=released)
 
     def get_telemetry(
-        self, request: device_pb2.GetTelemetryRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.GetTelemetryRequest, context: grpc.ServicerContext
     ) -> device_pb2.GetTelemetryResponse:
         """The device's totals and the caller's region."""
-        with self._runtime.device() as (device, now_ns):
-            telemetry = device.telemetry(from_wire.session(request), now_ns)
+        ref = from_wire.session(request)
+        taken_up = self._control.taken_up(Operation.TELEMETRY, ref, context)
+        with taken_up, self._runtime.device() as (device, now_ns):
+            telemetry = device.telemetry(ref, now_ns)
         return device_pb2.GetTelemetryResponse(telemetry=to_wire.telemetry(telemetry))
 
     def watch_events(
@@ -117,7 +130,7 @@ class DeviceCalls:
         with self._runtime.device() as (device, now_ns):
             host = device.host_of(ref, now_ns)
         with self._watchers.one(host):
-            for item in watch_region(self._runtime, ref, after, context):
+            for item in watch_region(self._runtime, self._control, ref, after, context):
                 if isinstance(item, Started):
                     yield device_pb2.WatchEventsResponse(started=to_wire.started(item))
                 elif isinstance(item, Missed):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cramwire.v1 import operator_pb2
-from cxldev.errors import InvalidField
 from cxldev.events import Missed
 from cxldevd import fault_messages, from_wire, to_wire
 from cxldevd.watching import Started, watch_all
@@ -15,27 +14,23 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from cxldevd.losses import Losses
     from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
-
-
-_NOT_SERVED: Final = frozenset({"unanswered_command", "dropped_connection", "control_stall", "event"})
-"""Faults that the device decides on, and that the service would have to carry out."""
 
 
 class FaultCalls:
     """Arms and clears faults."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, losses: Losses) -> None:
         self._runtime = runtime
+        self._losses = losses
 
     def inject_fault(
         self, request: operator_pb2.InjectFaultRequest, _context: grpc.ServicerContext
     ) -> operator_pb2.InjectFaultResponse:
         """Arm a fault, or do what is done at once."""
         fault = fault_messages.fault(request.fault)
-        if fault.kind in _NOT_SERVED:
-            raise InvalidField(f"{fault.kind} cannot be injected here: this service does not carry it out")
         with self._runtime.device() as (device, now_ns):
             done = device.inject(fault, now_ns, next_generation=self._runtime.ids.generation())
             telemetry = device.telemetry(None, now_ns)
@@ -49,9 +44,12 @@ class FaultCalls:
         self, request: operator_pb2.ClearFaultsRequest, _context: grpc.ServicerContext
     ) -> operator_pb2.ClearFaultsResponse:
         """Clear one fault, or all."""
+        fault_id = request.fault_id or None
         with self._runtime.device() as (device, now_ns):
-            cleared = device.clear(request.fault_id or None, now_ns)
+            armed = {one.fault_id for one in device.status(now_ns).faults}
+            cleared = device.clear(fault_id, now_ns)
             telemetry = device.telemetry(None, now_ns)
+        self._losses.cleared(armed if fault_id is None else {fault_id}, everything=fault_id is None)
         return operator_pb2.ClearFaultsResponse(cleared=cleared, telemetry=to_wire.telemetry(telemetry))
 
     def list_faults(

@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cxldev.config import PAGE_BYTES
@@ -58,7 +57,9 @@ class CountedPool(ThreadPoolExecutor):
         self._backed_up = threading.Condition(self._lock)
         self._pending = self._working = 0
         self._running: set[_Call] = set()
-        self._backlog: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._backlog: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = (
+            deque()
+        )
         self._ended = False
         self._overseer: threading.Thread | None = None
 
@@ -71,14 +72,14 @@ class CountedPool(ThreadPoolExecutor):
         """As `ThreadPoolExecutor.submit`, counted."""
         with self._lock:
             if self._has_room:
-                future = super().submit(partial(self._run, self._admit(), partial(fn, *args, **kwargs)))
+                future = super().submit(self._run, self._admit(), fn, args, kwargs)
                 self._pending += 1
                 return future
             if self._ended:
                 raise RuntimeError("cannot schedule new calls after shutdown")
             self._pending += 1
             waiting: Future[_T] = Future()
-            self._backlog.append((waiting, partial(fn, *args, **kwargs)))
+            self._backlog.append((waiting, fn, args, kwargs))
             self._oversee()
             return waiting
 
@@ -90,9 +91,11 @@ class CountedPool(ThreadPoolExecutor):
             if cancel_futures:
                 self._backlog.clear()
             self._backed_up.notify_all()
-        for future, _ in dropped:
+        for future, *_ in dropped:
             future.cancel()
         super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait and self._overseer is not None:
+            self._overseer.join()
 
     @contextmanager
     def giving_up(self, call: _Call) -> Iterator[None]:
@@ -131,30 +134,37 @@ class CountedPool(ThreadPoolExecutor):
 
     def _let_in(self) -> None:
         while self._backlog and self._has_room:
-            super().submit(self._run_late, self._admit(), *self._backlog.popleft())
+            future, fn, args, kwargs = self._backlog.popleft()
+            super().submit(self._run_late, self._admit(), future, fn, args, kwargs)
 
-    def _run(self, call: _Call, fn: Callable[[], _T]) -> _T:
+    def _run(self, call: _Call, fn: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
         _of_thread.call = call
         try:
-            return fn()
+            return fn(*args, **kwargs)
         finally:
             _of_thread.call = None
             with self._lock:
                 self._pending -= 1
                 self._running.discard(call)
                 self._working -= not call.parked
-                self._let_in()
+                if self._backlog:
+                    self._let_in()
 
-    def _run_late(self, call: _Call, future: Future[Any], fn: Callable[[], Any]) -> None:
+    def _run_late(
+        self,
+        call: _Call,
+        future: Future[Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         if not future.set_running_or_notify_cancel():
-            fn = _nothing
+            self._run(call, _nothing, (), {})
+            return
         try:
-            answer = self._run(call, fn)
+            future.set_result(self._run(call, fn, args, kwargs))
         except BaseException as error:  # noqa: BLE001 - whoever holds the future is told, as of any other
             future.set_exception(error)
-        else:
-            if fn is not _nothing:
-                future.set_result(answer)
 
     def _oversee(self) -> None:
         """See to it that calls whose requests do not come are parked, while others wait."""

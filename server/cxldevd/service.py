@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, start_
 from cxldevd.addresses import Address
 from cxldevd.calls import Guard, Service
 from cxldevd.clock import Clock, SystemClock
+from cxldevd.connections import Connections
+from cxldevd.control_path import ControlPath
 from cxldevd.device_calls import DeviceCalls
 from cxldevd.event_lines import EventLines
 from cxldevd.ids import Ids
@@ -18,6 +20,7 @@ from cxldevd.lanes.commands import LaneCommands
 from cxldevd.lanes.door import Door
 from cxldevd.listener import BindError, Listener
 from cxldevd.log import log_event
+from cxldevd.losses import Losses
 from cxldevd.memory_calls import MemoryCalls
 from cxldevd.methods import device_service, fault_service, memory_service, oracle_service
 from cxldevd.metrics import DeviceCollector
@@ -36,8 +39,8 @@ __all__ = ["BindError", "Cxldevd", "serve"]
 _CONTROL_THREADS: Final = 64
 """Of hosts, and of operators. A call that was opened and sends no request holds one until it is given up."""
 _RENEW_THREADS: Final = 32
-_WAITING_DATA_CALLS: Final = 64
-"""Writes, reads and TRIMs that wait (for their request, for a fault) and keep nobody else waiting."""
+_WAITING_CALLS: Final = 64
+"""Calls of one pool that wait (for their request, for a fault) and keep nobody else waiting."""
 _HEALTH_THREADS: Final = 8
 _TURNING_AWAY_THREADS: Final = 2
 _REFLECTION_THREADS: Final = 4
@@ -56,7 +59,8 @@ class Cxldevd:
         self.runtime = Runtime(device, clock, Ids(settings.seed))
         registry = CollectorRegistry()
         metrics = RequestMetrics(registry)
-        guard = Guard(device, clock, metrics)
+        self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
+        guard = Guard(device, clock, metrics, losses)
         in_flight = InFlight(settings.max_in_flight_bytes)
         self.host_watchers = Slots(settings.max_watchers, "event streams", max(2, settings.max_watchers // 4))
         self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
@@ -68,12 +72,12 @@ class Cxldevd:
             )
         )
 
-        control = _pool(cleanup, _CONTROL_THREADS, "control")
+        control = _pool(cleanup, _CONTROL_THREADS, "control", _WAITING_CALLS)
         operators = _pool(cleanup, _CONTROL_THREADS, "operator")
-        data = _pool(cleanup, settings.workers, "data", _WAITING_DATA_CALLS)
+        data = _pool(cleanup, settings.workers, "data", _WAITING_CALLS)
         flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
         watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
-        renewing = _pool(cleanup, _RENEW_THREADS, "renew")
+        renewing = _pool(cleanup, _RENEW_THREADS, "renew", _WAITING_CALLS)
         turning_away = _pool(cleanup, _TURNING_AWAY_THREADS, "busy")
         overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
 
@@ -84,7 +88,7 @@ class Cxldevd:
         self.host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
-                DeviceCalls(self.runtime, self.host_watchers),
+                DeviceCalls(self.runtime, ControlPath(self.runtime), self.host_watchers),
                 watching,
                 renewing,
             ),
@@ -101,7 +105,7 @@ class Cxldevd:
                 lane_service(service("cramwire.v1.LaneService", control), LaneCalls(door))
             )
         self.operator_services = [
-            fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime)),
+            fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime, losses)),
             oracle_service(
                 service("cramwire.v1.OracleService", operators),
                 OracleCalls(self.runtime, operator_watchers),
@@ -161,6 +165,7 @@ class Cxldevd:
         for listener in self._listeners:
             listener.not_serving()
         self.runtime.drain()
+        self.losses.look()
         for listener in self._listeners:
             listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)
         if self.door is not None:

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cramlab.processes import AgentProcess, DeviceProcess, ProcessError
+from agent_process_helpers import DEADLINE_S, metric, until
+from cramlab.processes import AgentProcess, DeviceProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.e2e
 
-DEADLINE_S = 60.0
 SYNTHETIC = ("--pages", "2000", "--dram", "20%", "--interval", "100ms", "--stores", "0.05", "--budget", "50")
-
-
-def metric(agent: AgentProcess, name: str) -> float:
-    """The sum of a metric's samples, as Prometheus would scrape it now."""
-    with urllib.request.urlopen(f"http://{agent.metrics_address}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.split("{")[0].split(" ")[0] == name)
-
-
-def until(agent: AgentProcess, condition: Callable[[], bool], what: str) -> None:
-    """Wait until the condition holds, looking every 20 ms.
-
-    Raises:
-        AssertionError: the agent ended first, or the deadline passed.
-    """
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, f"not within {DEADLINE_S:g} s: {what}{agent.log_tail()}"
-        with contextlib.suppress(ProcessError):
-            code = agent.wait(0.02)
-            raise AssertionError(f"it ended with {code} before: {what}{agent.log_tail()}")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from cramwire.v1 import device_pb2, operator_pb2, types_pb2
 from cxldev.errors import SessionEnded
 from cxldev.events import Missed, RegionAttached, RegionDetached
 from cxldev.outcomes import SessionRef
+from cxldevd.control_path import ControlPath
 from cxldevd.watching import watch_region
 from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
@@ -276,7 +277,8 @@ def stepwise(host: Host, after: int | None) -> Iterator[Any]:
     """A host's stream behind its beginning. The device is looked at when the next item is asked for."""
     ref = SessionRef(host.session, host.generation)
     reader: Any = Reader()
-    stream = watch_region(host.bench.service.runtime, ref, after, reader)
+    runtime = host.bench.service.runtime
+    stream = watch_region(runtime, ControlPath(runtime), ref, after, reader)
     next(stream)
     return stream
 

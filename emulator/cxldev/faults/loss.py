@@ -29,7 +29,9 @@ class Loss:
         """
         done = "was carried out" if carried_out else "was not carried out"
         raise self.error(
-            f"fault {self.fault_id}: the command {done}, and no answer arrives", carried_out=carried_out
+            f"fault {self.fault_id}: the command {done}, and no answer arrives",
+            fault_id=self.fault_id,
+            carried_out=carried_out,
         )
 
 

@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 
 from cramwire.lane import PAGE_BYTES, Answer, Command, Operation
-from cxldev.errors import InvalidField
+from cxldev.errors import CommandLost, InvalidField
 from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class LaneCommands:
                 self._runtime.refuse_if_draining()
                 answer = self._answers.get(command.operation, _unknown)(segment, slot, command, ref, caller)
             except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
+                if isinstance(error, CommandLost):
+                    error = guard.losses.happen(error, caller)
                 refused = guard.refused(operation, error)
                 detail = refused.SerializeToString()
                 answer = Answer(refused.code, len(detail))

@@ -84,7 +84,7 @@ class Lane:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._threads = self._spare = 0
-        self._closed = False
+        self._closed = self._mute = False
         self._rung = self._taken = self._answered = 0
         self._waiting: dict[LaneCaller, Callable[[], None]] = {}
         self._ended = threading.Event()
@@ -108,6 +108,11 @@ class Lane:
             self._peer.shutdown(socket.SHUT_RDWR)
         for ring in waiting:
             ring()
+
+    def hang_up(self, why: str) -> None:
+        """As `close`; and the host hears nothing more of any command, as if the cable were pulled."""
+        self._mute = True
+        self.close(why)
 
     def unstick(self) -> None:
         """Free a thread that is stuck ringing a bell which the host filled to the brim. For closed lanes."""
@@ -220,6 +225,8 @@ class Lane:
         finally:
             if caller.waited:
                 self.forget(caller)
+        if self._mute:
+            return
         with self._lock:
             self._segment.completions[self._answered % self._slots] = slot
             self._answered += 1
@@ -281,6 +288,10 @@ class LaneCaller:
         self._turn = turn
         self.waited = False
         """Whether its command asked to be told, and so has to be forgotten."""
+
+    def hang_up(self, why: str) -> None:
+        """Close the lane, as a fault may ask for."""
+        self._lane.hang_up(why)
 
     def is_active(self) -> bool:
         """Whether the lane is open and the command was not withdrawn."""
