@@ -14,6 +14,7 @@ from policy_helpers import NODE_PAGES, PAGE_BYTES, AccessKind, a_reading
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cramagent.policy.credits import CreditRequest
     from cramagent.policy.effects import Decision, Effect, Outcome
     from cramagent.policy.host import Access
     from cramagent.policy.settings import PolicySettings
@@ -68,6 +69,8 @@ class Life:
         """Tokens of device pages that went bad at some time."""
         self.behind: tuple[Decision[None], Outcome] | None = None
         """A turn of kswapd that waits for this answer."""
+        self.credit_request: CreditRequest | None = None
+        """One that was sent and not answered yet."""
         self.told: list[int] = []
         """Device pages (DPAs) that events named."""
 
@@ -163,6 +166,26 @@ class Life:
             elif answers[place].kind in {AccessKind.DRAM, AccessKind.NODE}:
                 cell.tokens = {token}
 
+    # -- write credits -----------------------------------------------------------------------------
+
+    def ask_credits(self) -> None:
+        """The runner's turn: what the policy wants to ask, if it wants to."""
+        request = self.host.credit_request(self.now)
+        if request is not None:
+            assert self.credit_request is None, "two requests at one time"
+            assert request.wanted >= 0 < request.number
+            self.credit_request = request
+
+    def answer_credits(self, granted: int | None) -> None:
+        """What the device says to it; None: nothing."""
+        request, self.credit_request = self.credit_request, None
+        if request is None:
+            return
+        if granted is None:
+            self.host.credits_unanswered(request.number)
+        else:
+            self.host.credits_granted(request.number, min(granted, request.wanted))
+
     # -- the device --------------------------------------------------------------------------------
 
     def read_telemetry(self, level: int, *, no_more_writes: bool, ratio: int, stale: int) -> None:
@@ -183,6 +206,7 @@ class Life:
         """A session, if there is none; as the runner does when the device is back."""
         if not self.host.snapshot().attached:
             self.performer.new_session()
+            self.credit_request = None
             self.host.node_attached(NODE_PAGES * PAGE_BYTES)
 
     # -- what must hold ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from cramagent.options import AmountType, SizeType, TimeType, choice, option, read_config
+from cramagent.options import AmountType, BudgetType, SizeType, TimeType, choice, option, read_config
 from cramagent.patterns import PatternError
 from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
 from cramagent.roads import TRANSPORTS
@@ -70,7 +70,14 @@ def cli() -> None:
     default="auto",
 )
 @option("--mapping", "What demotion leaves in the page tables.", type=choice(Mapping), default="fault")
-@option("--budget", "Device pages mapped writable at one time.", type=click.IntRange(0), default=0)
+@option(
+    "--budget",
+    "Device pages mapped writable at one time; tokens: as many as the device grants credits for.",
+    type=BudgetType(),
+    default="0",
+)
+@option("--credit-stock", "tokens: unspent credits to have.", type=click.IntRange(1), default=256)
+@option("--credit-interval", "tokens: between two requests.", type=TimeType(), default="100ms")
 @option("--admission", "When demotion stops.", type=choice(Admission), default="optimistic")
 @option("--on-bus-error", "After a store that cannot be taken.", type=choice(OnBusError), default="kill")
 @option("--writeback", "The tiers behind the node.", type=choice(Writeback), default="zswap")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
+from cramagent.credit_keeper import CreditKeeper
 from cramagent.lease import LeaseKeeper
 from cramagent.node_client import NodeRefused, NodeSilent
 from cramagent.policy.answers import NodeReading
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cramagent.clock import Clock, Inbox
     from cramagent.messages import Message
     from cramagent.node_client import NodeClient, Region, Session
+    from cramagent.policy.credits import CreditRequest
     from cramwire.v1 import types_pb2
 
 NS_PER_S: Final = 1_000_000_000
@@ -62,6 +64,7 @@ class NodeLink:
         self._session: Session | None = None
         self._keeper: LeaseKeeper | None = None
         self._watcher: EventWatcher | None = None
+        self._credits: CreditKeeper | None = None
         self._take_over = False
         self._next_attach_ns = 0
         self._last_region: types_pb2.RegionTelemetry | None = None
@@ -149,10 +152,10 @@ class NodeLink:
             self.client.close()
 
     def _stop_threads(self) -> None:
-        for thread in (self._keeper, self._watcher):
+        for thread in (self._keeper, self._watcher, self._credits):
             if thread is not None:
                 thread.stop()
-        self._keeper = self._watcher = None
+        self._keeper = self._watcher = self._credits = None
 
     # -- telemetry --------------------------------------------------------------------------------
 
@@ -160,6 +163,14 @@ class NodeLink:
         """Have a reading taken soon; it comes through the inbox."""
         if self._keeper is not None:
             self._keeper.ask()
+
+    def ask_credits(self, request: CreditRequest) -> None:
+        """Ask the device for write credits; the answer comes through the inbox."""
+        if self._session is None:
+            return
+        if self._credits is None:
+            self._credits = CreditKeeper(self.client, self._session, self._inbox, self._clock)
+        self._credits.ask(request)
 
     def is_news(self, telemetry: types_pb2.Telemetry, *, of_event: bool) -> bool:
         """Whether a reading is newer than those before it. One that is not would turn the clock back.

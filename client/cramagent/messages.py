@@ -52,6 +52,25 @@ class SessionOver:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditsGranted:
+    """The device answered a request for write credits."""
+
+    session: str
+    number: int
+    """Of the request."""
+    granted: int
+    telemetry: types_pb2.Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsUnanswered:
+    """It did not, or said no."""
+
+    session: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkDown:
     """The device answered nothing, or refused a renewal and the session may still hold."""
 
@@ -73,5 +92,14 @@ class Stop:
 
 
 Message: TypeAlias = (
-    Reading | PoisonTold | EventsMissed | EventDropped | SessionOver | LinkDown | ControlSilent | Stop
+    Reading
+    | PoisonTold
+    | EventsMissed
+    | EventDropped
+    | CreditsGranted
+    | CreditsUnanswered
+    | SessionOver
+    | LinkDown
+    | ControlSilent
+    | Stop
 )

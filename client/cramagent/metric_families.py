@@ -133,7 +133,29 @@ def _budget(picture: Picture) -> Iterator[Metric]:
     host, counters = picture.host, picture.counters
     yield _gauge("cram_writable_pages", "Device pages mapped writable: writable_cnt.", host.writable)
     yield _gauge(
-        "cram_writable_budget_pages", "How many may be, at one time: the budget as set.", host.budget
+        "cram_writable_budget_pages",
+        "How many may be, at one time: the budget as set, or what the device keeps media for.",
+        host.budget,
+    )
+    yield _gauge(
+        "cram_write_credits_unspent", "Write credits that are left (budget = tokens).", host.credits_unspent
+    )
+    yield _counters(
+        "cram_write_credits",
+        "Write credits that the device granted or did not, that were spent on a mkwrite, and given up.",
+        ("outcome",),
+        (
+            (("granted",), counters.credits_granted),
+            (("refused",), counters.credits_refused),
+            (("spent",), counters.credits_spent),
+            (("dropped",), counters.credits_dropped),
+        ),
+    )
+    sentences = counters.sentences()
+    yield _counter(
+        "cram_credit_requests_unanswered",
+        sentences["credit_requests_unanswered"],
+        counters.credit_requests_unanswered,
     )
     yield _gauge(
         "cram_writable_ceiling_pages",
@@ -146,6 +168,7 @@ def _budget(picture: Picture) -> Iterator[Metric]:
         ("reason",),
         (
             (("budget",), counters.mkwrite_denied_budget),
+            (("credits",), counters.mkwrite_denied_credits),
             (("mappers",), counters.mkwrite_denied_mappers),
             (("closed",), counters.mkwrite_denied_closed),
         ),

@@ -186,6 +186,12 @@ class NodeClient:
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
         return self._control(partial(self._device.GetTelemetry, request), wait_s=wait_s).telemetry
 
+    def grant_credits(
+        self, request: device_pb2.GrantCreditsRequest, *, wait_s: float
+    ) -> device_pb2.GrantCreditsResponse:
+        """Ask for write credits. Raises as `renew` does."""
+        return self._control(partial(self._device.GrantCredits, request), wait_s=wait_s)
+
     def detach(self, session: Session, *, wait_s: float | None = None) -> int:
         """End the session; the media bytes that came back.
 

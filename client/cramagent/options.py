@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cramagent.policy.settings import PAGE_BYTES
+from cramagent.policy.settings import PAGE_BYTES, Budget
 from cramwire.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
@@ -67,6 +67,24 @@ class AmountType(click.ParamType[Amount]):
         if not 0 < percent <= 100_000:
             self.fail(f"{text!r} is not a share: write 25%", param, ctx)
         return Amount(percent=percent)
+
+
+class BudgetType(click.ParamType[int | Budget]):
+    """`64` -> pages; `tokens` -> Budget.TOKENS."""
+
+    name = "pages|tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Budget:
+        """How many pages may be writable, or that the device says how many."""
+        if value is Budget.TOKENS or value == Budget.TOKENS.value:
+            return Budget.TOKENS
+        try:
+            pages = int(value)
+        except ValueError:
+            pages = -1
+        if pages < 0:
+            self.fail(f"{value!r} is not a number of pages from 0 on, or `tokens`", param, ctx)
+        return pages
 
 
 class TimeType(click.ParamType[int]):

@@ -11,6 +11,7 @@ from cramagent.policy.settings import (
     LEAST_DRAM_PAGES,
     PAGE_BYTES,
     Admission,
+    Budget,
     Mapping,
     OnBusError,
     PolicySettings,
@@ -43,7 +44,9 @@ class Options(TypedDict):
     device_timeout: int
     transport: Transport
     mapping: str
-    budget: int
+    budget: int | Budget
+    credit_stock: int
+    credit_interval: int
     admission: str
     on_bus_error: str
     writeback: str
@@ -92,10 +95,14 @@ def policy_settings(options: Options, source: Source) -> PolicySettings:
     Raises:
         SettingError: a value that cannot be.
     """
+    budget = options["budget"]
     return PolicySettings(
         dram_pages=_dram_pages(options["dram"], source),
         mapping=Mapping(options["mapping"]),
-        budget_pages=options["budget"],
+        budget=Budget.TOKENS if isinstance(budget, Budget) else Budget.PAGES,
+        budget_pages=0 if isinstance(budget, Budget) else budget,
+        credit_stock_pages=options["credit_stock"],
+        credit_interval_ns=options["credit_interval"],
         admission=Admission(options["admission"]),
         on_bus_error=OnBusError(options["on_bus_error"]),
         writeback=Writeback(options["writeback"]),
@@ -185,6 +192,7 @@ def described(host: str, options: Options, plan: Plan) -> dict[str, Any]:
         "rate": options["rate"],
         "device": options["device"],
         "mapping": policy.mapping.value,
+        "budget": policy.budget.value,
         "budget_pages": policy.budget_pages,
         "admission": policy.admission.value,
         "on_bus_error": policy.on_bus_error.value,

@@ -16,6 +16,8 @@ from cramagent.journal import NodeChanges
 from cramagent.link import LinkState
 from cramagent.messages import (
     ControlSilent,
+    CreditsGranted,
+    CreditsUnanswered,
     EventDropped,
     EventsMissed,
     LinkDown,
@@ -163,8 +165,16 @@ class Runner:
         machine.performer.begin(machine.host.kswapd(now_ns))
         machine.workload.tell_losses()
         self._take_refused_telemetry()
+        self._ask_credits()
         self._note_changes()
         self._next_background_ns = self._now_ns() + self._pace.background_ns
+
+    def _ask_credits(self) -> None:
+        machine = self._machine
+        if machine.link.state is LinkState.UP:
+            request = machine.host.credit_request(self._now_ns())
+            if request is not None:
+                machine.link.ask_credits(request)
 
     def _note_changes(self) -> None:
         machine = self._machine
@@ -269,6 +279,11 @@ class Runner:
                 if event_wall_ns:
                     machine.tally.events += 1
                     lags.append(event_wall_ns)
+            case CreditsGranted(_, number, granted, telemetry):
+                machine.host.credits_granted(number, granted)
+                machine.take_reading(telemetry)
+            case CreditsUnanswered(_, number):
+                machine.host.credits_unanswered(number)
             case PoisonTold(_, dpas):
                 machine.performer.drive(machine.host.poison_told(dpas))
             case EventsMissed(_, count):

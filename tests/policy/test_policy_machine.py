@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Backend
-from cramagent.policy.settings import Admission, Mapping, OnBusError, PolicySettings, Writeback
+from cramagent.policy.settings import Admission, Budget, Mapping, OnBusError, PolicySettings, Writeback
 from cramagent.policy.states import State
 from policy_helpers import PAGE_BYTES, AccessKind, NodeStatus
 from policy_life import Cell, Key, Life
@@ -30,7 +30,7 @@ class HostLife(Life, RuleBasedStateMachine):
 
     @initialize(
         dram_pages=st.sampled_from([16, 20, 40]),
-        budget=st.sampled_from([0, 1, 3]),
+        budget=st.sampled_from([0, 1, 3, Budget.TOKENS]),
         mapping=st.sampled_from(Mapping),
         admission=st.sampled_from(Admission),
         on_bus_error=st.sampled_from(OnBusError),
@@ -43,7 +43,7 @@ class HostLife(Life, RuleBasedStateMachine):
         self,
         *,
         dram_pages: int,
-        budget: int,
+        budget: int | Budget,
         mapping: Mapping,
         admission: Admission,
         on_bus_error: OnBusError,
@@ -55,7 +55,10 @@ class HostLife(Life, RuleBasedStateMachine):
         """One host of any kind, small enough that everything runs full."""
         chosen = PolicySettings(
             dram_pages=dram_pages,
-            budget_pages=budget,
+            budget=Budget.TOKENS if isinstance(budget, Budget) else Budget.PAGES,
+            budget_pages=0 if isinstance(budget, Budget) else budget,
+            credit_stock_pages=4,
+            credit_interval_ns=100,
             mapping=mapping,
             admission=admission,
             on_bus_error=on_bus_error,
@@ -75,6 +78,24 @@ class HostLife(Life, RuleBasedStateMachine):
         )
         self.begin(chosen, tier_pages=tier_pages)
         self.evict(list(range(0, 24, 2)))
+
+    # -- write credits -----------------------------------------------------------------------------
+
+    @rule(granted=st.integers(0, 4))
+    def asks_for_credits(self, granted: int) -> None:
+        """A request, and its answer at once; the device never grants more than is wanted."""
+        self.ask_credits()
+        self.answer_credits(granted)
+
+    @rule()
+    def sends_for_credits(self) -> None:
+        """A request whose answer takes a while, or never comes."""
+        self.ask_credits()
+
+    @rule(granted=st.integers(0, 4), lost=st.booleans())
+    def hears_of_credits(self, granted: int, lost: bool) -> None:
+        """The answer; pages may have been made writable, and R/O again, since it was asked for."""
+        self.answer_credits(None if lost else granted)
 
     # -- programs ----------------------------------------------------------------------------------
 

@@ -67,8 +67,21 @@ def _audit_page_tables(mm: Mm) -> set[Folio]:
             counted = mm.pages_in_state[state]
             assert counted == states[state], f"{state.name}: {counted} counted, {states[state]} mapped"
     assert len(mm.writable) == states[State.RW], "writable_cnt is not the number of RW pages"
-    assert len(mm.writable) <= mm.settings.budget_pages, "the writable budget is exceeded"
+    assert len(mm.writable) <= mm.writable.budget, "the writable budget is exceeded"
+    _audit_credits(mm)
     return set(mapped)
+
+
+def _audit_credits(mm: Mm) -> None:
+    """Every credit granted is spent, dropped or left, and the device keeps media for all that is held."""
+    held, counters = mm.credits, mm.counters
+    assert held.unspent >= 0, "more credits are spent than there were"
+    if held.in_use:
+        assert len(mm.writable) + held.unspent <= held.promised, "more is held than was promised"
+    used = counters.credits_spent + counters.credits_dropped + held.unspent
+    assert counters.credits_granted == used, (
+        f"{counters.credits_granted} credits granted, {used} accounted for"
+    )
 
 
 def _audit_entries(mm: Mm, mapped: set[Folio]) -> None:

@@ -32,6 +32,7 @@ class HostCounters:
     read_faults: int = _counts("Read faults that mapped a device page R/O for the faulting mapper.")
     mkwrites: int = _counts("Write faults that mapped a device page writable in place.")
     mkwrite_denied_budget: int = _counts("Write faults promoted because writable_cnt had reached the budget.")
+    mkwrite_denied_credits: int = _counts("Write faults promoted because no write credit was left.")
     mkwrite_denied_mappers: int = _counts("Write faults promoted because the folio has several mappers.")
     mkwrite_denied_closed: int = _counts("Write faults promoted because the node was closed.")
     promotions: int = _counts("Device pages copied to DRAM and given back.")
@@ -79,6 +80,11 @@ class HostCounters:
         "Writable mappings made R/O because another space came to share the page."
     )
     fork_protects: int = _counts("Writable mappings made R/O by a fork.")
+    credits_granted: int = _counts("Write credits that the device granted.")
+    credits_refused: int = _counts("Write credits that were asked for and not granted.")
+    credits_spent: int = _counts("Write credits spent on pages that were made writable.")
+    credits_dropped: int = _counts("Write credits given up: the node closed, or the session ended.")
+    credit_requests_unanswered: int = _counts("Requests for write credits that the device did not answer.")
     # -- writeback ---------------------------------------------------------------------------------
     writebacks: int = _counts("Device pages moved to a tier behind the node, for any reason.")
     writebacks_balloon: int = _counts("Those of them that the balloon asked for.")

@@ -177,7 +177,9 @@ class FaultHandler:
             return "mkwrite_denied_mappers"
         if not mm.node_open:
             return "mkwrite_denied_closed"
-        return "" if mm.writable.has_room else "mkwrite_denied_budget"
+        if mm.writable.has_room:
+            return ""
+        return "mkwrite_denied_credits" if mm.credits.in_use else "mkwrite_denied_budget"
 
     def _reclaim_for(self, page: tuple[int, int]) -> Decision[bool]:
         """Direct reclaim, for a page that found no frame; it leaves the page itself alone."""

@@ -50,6 +50,7 @@ from cramagent.policy.writeback import Shrinker
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cramagent.policy.credits import CreditRequest
     from cramagent.policy.effects import Decision
     from cramagent.policy.settings import PolicySettings
 
@@ -254,6 +255,19 @@ class Host:
         self._mm.now_ns = now_ns
         if self._mm.reading(reading):
             self._balloon.retarget(reading)
+
+    def credit_request(self, now_ns: int) -> CreditRequest | None:
+        """With `budget = tokens`: what to ask the device, if anything. Answered by one of the next two."""
+        mm = self._mm
+        return mm.credits.request(len(mm.writable), now_ns, node_open=mm.node_open)
+
+    def credits_granted(self, number: int, pages: int) -> None:
+        """The device granted so many credits to the request of this number."""
+        self._mm.credits.granted(number, pages)
+
+    def credits_unanswered(self, number: int) -> None:
+        """It did not answer the request of this number."""
+        self._mm.credits.unanswered(number)
 
     def poison_told(self, dpas: Iterable[int]) -> Decision[None]:
         """An event named these device pages (DPAs in bytes): it may be old, so they are looked into."""

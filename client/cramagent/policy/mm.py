@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
 from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend, LossCause, LostPage
 from cramagent.policy.budget import Writable
+from cramagent.policy.credits import Credits
 from cramagent.policy.effects import Tier
 from cramagent.policy.folio import NO_ENTRY, AddressSpace, Folio, PageKind
 from cramagent.policy.frames import Frames
@@ -56,7 +57,8 @@ class Mm:
         self.trim = TrimBuffer(settings)
         self.gate = Gate(settings, counters, settings.demote_batch_pages * WORST_PAGE_BYTES)
         self.admittance = Admittance(settings)
-        self.writable = Writable(settings, self.gate)
+        self.credits = Credits(settings, counters)
+        self.writable = Writable(settings, self.gate, self.credits)
         self.balloon_target = 0
         """Device pages that the balloon should hold."""
         self.readings = 0
@@ -135,6 +137,7 @@ class Mm:
         self.trim.clear()
         self.gate.reset()
         self.admittance.reset()
+        self.credits.reset()
         self.balloon_target = 0
         self.counters.pages_lost_reset += lost
         self.counters.sessions_lost += 1

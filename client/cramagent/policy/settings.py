@@ -26,6 +26,15 @@ class Mapping(Enum):
     """An R/O mapping at once: reads never fault."""
 
 
+class Budget(Enum):
+    """Who says how many device pages may be writable."""
+
+    PAGES = "pages"
+    """The host: `budget_pages` at one time."""
+    TOKENS = "tokens"
+    """The device: each mkwrite spends a write credit that it granted."""
+
+
 class Admission(Enum):
     """When demotion stops."""
 
@@ -68,8 +77,13 @@ class PolicySettings:
     dram_pages: int
     """DRAM frames that the address spaces may use."""
     mapping: Mapping = Mapping.FAULT
+    budget: Budget = Budget.PAGES
     budget_pages: int = 0
     """The writable budget: device pages mapped writable at one time. 0: always promote."""
+    credit_stock_pages: int = 256
+    """Unspent write credits that the host likes to have (`budget = tokens`); it asks when half are spent."""
+    credit_interval_ns: int = 100 * NS_PER_MS
+    """Between two requests for credits."""
     admission: Admission = Admission.OPTIMISTIC
     on_bus_error: OnBusError = OnBusError.KILL
     writeback: Writeback = Writeback.ZSWAP
@@ -117,6 +131,8 @@ class PolicySettings:
                 f"dram is at least {LEAST_DRAM_PAGES} pages (64KiB), not {self.dram_pages}",
             ),
             (self.budget_pages >= 0, f"budget cannot be negative: {self.budget_pages}"),
+            (self.credit_stock_pages >= 1, "the stock of write credits is at least one"),
+            (self.credit_interval_ns >= 0, "the interval between requests for credits cannot be negative"),
             (
                 0 <= self.open_pressure < self.close_pressure <= 1000,
                 f"pressures: 0 <= open < close <= 1000, not {self.open_pressure}, {self.close_pressure}",

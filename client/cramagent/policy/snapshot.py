@@ -31,9 +31,11 @@ class HostSnapshot:
     writable: int
     """Device pages mapped writable: writable_cnt, never above the budget."""
     budget: int
-    """The writable budget as set."""
+    """The writable budget: as set, or what the device keeps media for (`budget = tokens`)."""
     writable_ceiling: int
     """What of the budget holds now: all of it while the node is open, less by pressure while closed."""
+    credits_unspent: int
+    """Write credits that are left (`budget = tokens`)."""
     pressure: int
     """0..1000."""
     attached: bool
@@ -71,8 +73,9 @@ def take_snapshot(mm: Mm) -> HostSnapshot:
         zombies=mm.vswap.zombies,
         oldest_zombie_ns=oldest,
         writable=len(mm.writable),
-        budget=mm.settings.budget_pages,
+        budget=mm.writable.budget,
         writable_ceiling=mm.writable.ceiling,
+        credits_unspent=mm.credits.unspent,
         pressure=mm.gate.pressure,
         attached=node.attached,
         reachable=node.reachable,
