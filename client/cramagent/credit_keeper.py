@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.messages import CreditsGranted, CreditsUnanswered
-from cramagent.node_client import NodeRefused, NodeSilent
+from cramagent.refusals import NodeRefused, NodeSilent
 from cramwire.v1 import device_pb2
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.messages import ControlSilent, LinkDown, Reading, SessionOver
-from cramagent.node_client import NodeRefused, NodeSilent
+from cramagent.refusals import NodeRefused, NodeSilent
 
 if TYPE_CHECKING:
     from cramagent.clock import Clock, Inbox

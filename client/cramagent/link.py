@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.credit_keeper import CreditKeeper
 from cramagent.lease import LeaseKeeper
-from cramagent.node_client import NodeRefused, NodeSilent
 from cramagent.policy.answers import NodeReading
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
+from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.watcher import EventWatcher
 from cramagent.write_behind import WriteBehind
 

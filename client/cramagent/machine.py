@@ -9,10 +9,10 @@ from cramagent.accesses import Accesses
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
 from cramagent.losses import Losses, session_loss
-from cramagent.node_client import ProtocolBroken
 from cramagent.performer import Performer
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Host
+from cramagent.refusals import ProtocolBroken
 from cramagent.tally import Tally
 from cramagent.tiers.swapfile import SwapFile
 from cramagent.tiers.zswap import Zswap

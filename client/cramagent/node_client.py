@@ -1,4 +1,4 @@
-"""The wire, as the host uses it: pages out, pages in, and the one table of what refusals mean.
+"""The wire, as the host uses it: pages out, pages in, sessions, events.
 
 Every data call is split to the device's limits, repeated while the device does not answer, and
 ends in a `NodeStatus`; no gRPC error leaves this file except as `NodeRefused` or `NodeSilent` from
@@ -18,6 +18,7 @@ from cramagent.channel import open_channel
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
+from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, unanswered
 from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import (
@@ -34,32 +35,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_EXPIRED", "SESSION_ENDED"})
 _FIRST_BACKOFF_S: Final = 0.02
 _LAST_BACKOFF_S: Final = 0.5
 _CLOSE_S: Final = 1.0
 """A channel has so long to close; what is left of it then goes with the process."""
-
-
-class NodeRefused(Exception):
-    """The device said no to a control call; `refusal.reason` says why."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
-
-    @property
-    def session_over(self) -> bool:
-        """Whether the session is what it no longer knows."""
-        return self.refusal.reason in GONE_REASONS
-
-
-class NodeSilent(Exception):
-    """The device did not answer within the time that the runner waits."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message or refusal.code.name)
-        self.may_have_happened = _unanswered(refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +140,7 @@ class NodeClient:
             try:
                 return self._device.Attach(request, timeout=timeout)
             except grpc.RpcError as error:
-                if _unanswered(read_refusal(error)):
+                if unanswered(read_refusal(error)):
                     request.take_over = True
                 raise
 
@@ -363,45 +342,3 @@ class NodeClient:
     def _left(self, until: float) -> float:
         """Seconds until then; never so few that nothing can come of them."""
         return max(until - self._now_s(), _FIRST_BACKOFF_S)
-
-
-def _unanswered(refusal: Refusal) -> bool:
-    """Whether the device may have done what was asked: the request was sent, and no answer came."""
-    if refusal.code is grpc.StatusCode.UNAVAILABLE:
-        # What gRPC says of a request that never left; a reason would be the device's own answer.
-        return not refusal.reason and not refusal.message.startswith("failed to connect")
-    return refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
-class ProtocolBroken(Exception):
-    """The device answered what the contract does not allow here: a bug of one side."""
-
-
-_STATUS: Final[dict[str, NodeStatus]] = {
-    "NO_MORE_WRITES": NodeStatus.NO_MORE_WRITES,
-    "REGION_LIMIT": NodeStatus.REGION_LIMIT,
-    "POISONED": NodeStatus.POISONED,
-    "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
-    "COMMAND_REFUSED": NodeStatus.UNAVAILABLE,
-    "MEDIA_READ_ONLY": NodeStatus.NO_MORE_WRITES,
-    **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
-}
-
-
-def node_status(refusal: Refusal) -> NodeStatus:
-    """What a refused data call means to the policy: the one table.
-
-    Raises:
-        ProtocolBroken: a refusal that a correct agent never meets (a bad address, say).
-    """
-    status = _STATUS.get(refusal.reason)
-    if status is not None:
-        return status
-    if not refusal.reason and refusal.code in {
-        *NO_ANSWER,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
-    }:
-        return NodeStatus.UNAVAILABLE
-    raise ProtocolBroken(f"the device refused a data call: {refusal}")

@@ -26,7 +26,7 @@ from cramagent.messages import (
     SessionOver,
     Stop,
 )
-from cramagent.node_client import NodeRefused, NodeSilent, ProtocolBroken
+from cramagent.refusals import NodeRefused, NodeSilent, ProtocolBroken
 from cramagent.verifier import Verified
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from cramagent.link import NodeLink
 from cramagent.machine import Machine
 from cramagent.messages import Stop
 from cramagent.metrics import AgentCollector, serve_metrics
-from cramagent.node_client import NodeClient, NodeRefused, NodeSilent
+from cramagent.node_client import NodeClient
 from cramagent.parts import (
     Options,
     check_paths,
@@ -31,6 +31,7 @@ from cramagent.parts import (
 )
 from cramagent.patterns import parse_pattern
 from cramagent.policy.settings import SettingError
+from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.report import exit_code, make_report, summary, write_report
 from cramagent.runner import Runner
 from cramagent.sources import parse_source

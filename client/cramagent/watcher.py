@@ -9,7 +9,7 @@ import grpc
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.event_order import Arrival, EventOrder
 from cramagent.messages import EventDropped, EventsMissed, PoisonTold, Reading, SessionOver
-from cramagent.node_client import GONE_REASONS
+from cramagent.refusals import GONE_REASONS
 from cramwire.refusal import read_refusal
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_helpers import NS_PER_S, PAGE, noise, prose
-from cramagent.node_client import NodeClient, NodeSilent, Region
+from cramagent.node_client import NodeClient, Region
 from cramagent.policy.effects import NodeStatus
+from cramagent.refusals import NodeSilent
 from cramlab.processes import DeviceProcess
 
 if TYPE_CHECKING:

@@ -11,15 +11,9 @@ import pytest
 
 from agent_helpers import NS_PER_S, PAGE, noise, prose
 from cramagent.channel import device_target
-from cramagent.node_client import (
-    NodeClient,
-    NodeRefused,
-    NodeSilent,
-    ProtocolBroken,
-    Region,
-    Session,
-)
+from cramagent.node_client import NodeClient, Region, Session
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeWritten
+from cramagent.refusals import NodeRefused, NodeSilent, ProtocolBroken
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
 from server_helpers import Bench, bench_of
 

@@ -11,7 +11,8 @@ import pytest
 from agent_helpers import DEADLINE_S
 from cramagent.lease import LeaseKeeper
 from cramagent.messages import ControlSilent, LinkDown, Reading, SessionOver
-from cramagent.node_client import NodeRefused, NodeSilent, Session
+from cramagent.node_client import Session
+from cramagent.refusals import NodeRefused, NodeSilent
 from cramwire.refusal import Refusal
 from cramwire.v1 import types_pb2
 

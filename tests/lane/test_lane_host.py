@@ -14,8 +14,9 @@ import grpc
 import pytest
 
 from cramagent.lane import Lane, LaneClosed, open_lane
-from cramagent.node_client import NodeClient, NodeRefused, Region
+from cramagent.node_client import NodeClient, Region
 from cramagent.policy.effects import NodeStatus
+from cramagent.refusals import NodeRefused
 from cramagent.roads import GrpcRoad, LaneRoad, lane_of
 from cramwire.lane import Answer, Geometry, Segment, pack_hello
 from cramwire.refusal import Refused

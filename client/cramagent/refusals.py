@@ -1,0 +1,78 @@
+"""What the device's refusals mean to the host: errors of control calls, the one table of data calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from cramagent.policy.effects import NodeStatus
+from cramagent.roads import NO_ANSWER
+
+if TYPE_CHECKING:
+    from cramwire.refusal import Refusal
+
+GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_EXPIRED", "SESSION_ENDED"})
+
+
+class NodeRefused(Exception):
+    """The device said no to a control call; `refusal.reason` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+    @property
+    def session_over(self) -> bool:
+        """Whether the session is what it no longer knows."""
+        return self.refusal.reason in GONE_REASONS
+
+
+class NodeSilent(Exception):
+    """The device did not answer within the time that the runner waits."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message or refusal.code.name)
+        self.may_have_happened = unanswered(refusal)
+
+
+class ProtocolBroken(Exception):
+    """The device answered what the contract does not allow here: a bug of one side."""
+
+
+_STATUS: Final[dict[str, NodeStatus]] = {
+    "NO_MORE_WRITES": NodeStatus.NO_MORE_WRITES,
+    "REGION_LIMIT": NodeStatus.REGION_LIMIT,
+    "POISONED": NodeStatus.POISONED,
+    "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
+    "COMMAND_REFUSED": NodeStatus.UNAVAILABLE,
+    "MEDIA_READ_ONLY": NodeStatus.NO_MORE_WRITES,
+    **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
+}
+
+
+def node_status(refusal: Refusal) -> NodeStatus:
+    """What a refused data call means to the policy: the one table.
+
+    Raises:
+        ProtocolBroken: a refusal that a correct agent never meets (a bad address, say).
+    """
+    status = _STATUS.get(refusal.reason)
+    if status is not None:
+        return status
+    if not refusal.reason and refusal.code in {
+        *NO_ANSWER,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }:
+        return NodeStatus.UNAVAILABLE
+    raise ProtocolBroken(f"the device refused a data call: {refusal}")
+
+
+def unanswered(refusal: Refusal) -> bool:
+    """Whether the device may have done what was asked: the request was sent, and no answer came."""
+    if refusal.code is grpc.StatusCode.UNAVAILABLE:
+        # What gRPC says of a request that never left; a reason would be the device's own answer.
+        return not refusal.reason and not refusal.message.startswith("failed to connect")
+    return refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
