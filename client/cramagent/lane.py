@@ -76,7 +76,10 @@ class Lane:
         self._poll = select.poll()
         self._poll.register(completed, select.POLLIN)
         self._poll.register(peer, select.POLLIN)
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._sleepers = 0
+        """Threads that wait for `changed`: where there is one thread, there are none."""
         self._free = list(reversed(range(segment.geometry.slots)))
         self._calls: dict[int, LaneCall] = {}
         self._listening = False
@@ -109,11 +112,13 @@ class Lane:
 
     def close(self) -> None:
         """Give all back. Calls under way end with LaneClosed."""
-        with self._changed:
+        with self._lock:
             if not self._why_closed:
                 self._end("closed by its host")
             # The thread that listens uses the descriptors; the end of the socket wakes it.
+            self._sleepers += 1
             self._changed.wait_for(lambda: not self._listening and not self._inside)
+            self._sleepers -= 1
             if self._submitted < 0:
                 return
             os.close(self._submitted)
@@ -151,8 +156,11 @@ class Lane:
             LaneClosed: the lane is gone.
         """
         segment = self._segment
-        with self._changed:
-            self._wait(lambda: bool(self._free), time.monotonic() + timeout_s)
+        with self._lock:
+            if not self._free:
+                self._wait(lambda: bool(self._free), time.monotonic() + timeout_s)
+            if self.closed:
+                raise LaneClosed(self._why_closed)
             slot = self._free.pop()
             self._inside += 1
         submitted = False
@@ -162,14 +170,14 @@ class Lane:
             segment.put_command(slot, Command(operation, count, len(data)))
             submitted = True
         finally:
-            with self._changed:
-                self._inside -= 1
-                if not submitted or self._why_closed:
-                    self._free.append(slot)
-                self._changed.notify_all()
-        with self._changed:
+            if not submitted:
+                with self._lock:
+                    self._leave(slot)
+        with self._lock:
             if self._why_closed:
+                self._leave(slot)
                 raise LaneClosed(self._why_closed)
+            self._inside -= 1
             call = self._calls[slot] = LaneCall(self, slot)
             segment.submissions[self._sent % segment.geometry.slots] = slot
             self._sent += 1
@@ -179,7 +187,7 @@ class Lane:
     def finish(self, call: LaneCall, timeout_s: float, take: Callable[[memoryview], None] | None) -> Answer:
         """See `LaneCall.finish`. A call that is not answered in time keeps its slot until it is."""
         slot = call.slot
-        with self._changed:
+        with self._lock:
             try:
                 self._wait(lambda: call.done, time.monotonic() + timeout_s)
             except Refused:
@@ -195,15 +203,24 @@ class Lane:
             if take is not None:
                 take(self._segment.data[slot][: answer.data_bytes])
         except (LaneBroken, DecodeError) as broken:
-            with self._changed:
+            with self._lock:
                 self._end(str(broken))
             raise LaneClosed(str(broken)) from broken
         finally:
-            with self._changed:
-                self._inside -= 1
-                self._free.append(slot)
-                self._changed.notify_all()
+            with self._lock:
+                self._leave(slot)
         return answer
+
+    def _leave(self, slot: int) -> None:
+        """Nobody is in this slot any more. Needs the lock."""
+        self._inside -= 1
+        self._free.append(slot)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Let those look who wait for a slot, an answer, or the end. Needs the lock."""
+        if self._sleepers:
+            self._changed.notify_all()
 
     def _refusal(self, slot: int, answer: Answer) -> Refusal:
         status = status_pb2.Status.FromString(self._segment.detail(slot, answer.detail_bytes))
@@ -226,14 +243,18 @@ class Lane:
             if left_s <= 0:
                 raise Refused(Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the lane did not answer in time"))
             if self._listening:
-                self._changed.wait(left_s)
+                self._sleepers += 1
+                try:
+                    self._changed.wait(left_s)
+                finally:
+                    self._sleepers -= 1
             else:
                 self._listen(left_s)
 
     def _listen(self, left_s: float) -> None:
         """Wait for the bell, and note which calls are done. Needs the lock, as `_wait`."""
         self._listening = True
-        self._changed.release()
+        self._lock.release()
         try:
             # Where several are under way, the next answer comes while one is busy with the last.
             events = self._patience.look(self._poll) if self._sent - self._heard == 1 else []
@@ -241,7 +262,7 @@ class Lane:
                 # Rounded up: poll counts in ms, and one that is too early would ask again in a tight loop.
                 events = self._poll.poll(int(left_s * 1000) + 1)
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
             self._listening = False
         try:
             if any(descriptor == self._completed for descriptor, _ in events):
@@ -250,7 +271,7 @@ class Lane:
                 self._end("the device closed it")
         except (LaneBroken, OSError) as broken:
             self._end(str(broken))
-        self._changed.notify_all()
+        self._tell()
 
     def _hear(self, count: int) -> None:
         slots = self.slots
@@ -274,7 +295,7 @@ class Lane:
                 self._segment.withdraw(slot)
             with contextlib.suppress(OSError):  # the device has closed it already
                 self._peer.shutdown(socket.SHUT_RDWR)
-        self._changed.notify_all()
+        self._tell()
 
 
 def open_lane(path: str, token: bytes, timeout_s: float) -> Lane:

@@ -6,7 +6,7 @@ Frames carry no content size: a page is always 4096 bytes, and a damaged frame t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 import zstandard
@@ -40,7 +40,8 @@ _MULTI_COMPRESS: Final = 8
 """`multi_compress_to_buffer` sets up contexts at each call: measured, a loop is faster below this count."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# These are made for every single page, so they are not frozen: that would take as long as copying the page.
+@dataclass(slots=True, eq=False)
 class CompressedPages:
     """Pages of a write, ready to be stored. One entry a page everywhere. Owns all its memory."""
 
@@ -68,7 +69,7 @@ class CompressedPages:
         return b"".join(self.pieces)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class StoredPages:
     """Pages of a read as the device holds them. All arrays are one entry a page."""
 
@@ -86,8 +87,7 @@ class StoredPages:
         return len(self.kinds)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExpandedPages:
+class ExpandedPages(NamedTuple):
     """Pages of a read as the host wrote them."""
 
     data: Buffer

@@ -61,7 +61,7 @@ def close_read(
     delay = Delay(device_ns, 0)
     if power.faults.armed:
         delay = power.faults.delay(Command(Operation.READ, region.host, count, ticket.pages), delay)
-    lost = (stored.kinds == POISONED).nonzero()[0].tolist()
+    lost = _poisoned(stored.kinds)
     if expanded.bad:
         _poison_damaged(power, ticket, np.array(expanded.bad, np.int64))
         lost = sorted({*lost, *expanded.bad})
@@ -80,6 +80,14 @@ def close_read(
         device_ns=delay.device_ns,
         wall_ns=delay.wall_ns,
     )
+
+
+def _poisoned(kinds: NDArray[np.uint8]) -> list[int]:
+    """Indices of poisoned pages. For one page, numpy's fixed costs would be most of a read."""
+    if len(kinds) == 1:
+        return [0] if kinds.item() == POISONED else []
+    lost: list[int] = (kinds == POISONED).nonzero()[0].tolist()
+    return lost
 
 
 def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) -> None:

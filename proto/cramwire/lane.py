@@ -30,7 +30,7 @@ import contextlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import mmap
@@ -70,7 +70,7 @@ class Operation(IntEnum):
     FLUSH = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command:
     """One command as the host wrote it: numbers that nobody has checked."""
 
@@ -81,8 +81,7 @@ class Command:
     """Of a write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of a command. `code` is a google.rpc.Code; all else is 0 unless it says OK."""
 
     code: int

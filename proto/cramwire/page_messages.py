@@ -9,8 +9,7 @@ to protobuf.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cramwire.v1 import memory_pb2
 
@@ -30,8 +29,7 @@ _LONGEST_VARINT: Final = 10
 _U64: Final = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(NamedTuple):
     """A WriteRequest, or a ReadRequest, which has no data. Views of the message."""
 
     session: str
@@ -41,8 +39,7 @@ class PageRequest:
     data: Buffer
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPages:
+class ReadPages(NamedTuple):
     """A ReadResponse. A view of the message."""
 
     data: bytes | memoryview

@@ -35,6 +35,8 @@ class RequestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
         self._one_less = threading.Condition(self._lock)
+        self._waits_idle = False
+        """Whether anybody waits, or did: until a service ends, nobody does."""
         self._ended: Counter[tuple[str, str]] = Counter()
         self._refused: Counter[type[DeviceError]] = Counter()
         self._running: Counter[str] = Counter()
@@ -74,9 +76,10 @@ class RequestMetrics:
 
     def end(self, running: Counter[str], operation: str) -> None:
         """One runs no more."""
-        with self._one_less:
+        with self._lock:
             running[operation] -= 1
-            self._one_less.notify_all()
+            if self._waits_idle:
+                self._one_less.notify_all()
 
     def wait_idle(self, grace_s: float) -> None:
         """Wait until no call runs, at most this long, s.
@@ -84,6 +87,7 @@ class RequestMetrics:
         Streams are given little: one that goes on now is stuck on a reader that does not read.
         """
         with self._one_less:
+            self._waits_idle = True
             self._one_less.wait_for(lambda: not self._running.total(), grace_s)
             self._one_less.wait_for(lambda: not self._streams.total(), min(grace_s, _STREAMS_END_S))
 

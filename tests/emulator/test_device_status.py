@@ -96,7 +96,7 @@ def test_no_number_of_numpy_gets_out() -> None:
         bench.device.describe("alpha", at(1, 2, 3, 4)),
         bench.write(ref, 0, random_pages(1)),
         bench.write(ref, 0, random_pages(20)),
-        dataclasses.replace(bench.read_outcome(ref, 0, 20), data=b""),
+        bench.read_outcome(ref, 0, 20)._replace(data=b""),
         bench.trim(ref, 0, 20),
         bench.device.begin_flush(ref, bench.now_ns),
         bench.device.flush_done(bench.device.begin_flush(ref, bench.now_ns), bench.now_ns),
