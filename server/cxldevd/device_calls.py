@@ -86,7 +86,7 @@ class DeviceCalls:
         return device_pb2.ResizeResponse(telemetry=to_wire.telemetry(telemetry))
 
     def grant_credits(
-        self, request: device_pb2.GrantCreditsRequest, _context: grpc.ServicerContext
+        self, request: device_pb2.GrantCreditsRequest, context: grpc.ServicerContext
     ) -> device_pb2.GrantCreditsResponse:
         """Promise media to writable pages."""
         wanted = CreditRequest(
@@ -95,8 +95,10 @@ class DeviceCalls:
             unspent=request.unspent_credits,
             wanted=request.wanted_credits,
         )
-        with self._runtime.device() as (device, now_ns):
-            grant = device.grant_credits(from_wire.session(request), wanted, now_ns)
+        ref = from_wire.session(request)
+        taken_up = self._control.taken_up(Operation.CREDITS, ref, context)
+        with taken_up, self._runtime.device() as (device, now_ns):
+            grant = device.grant_credits(ref, wanted, now_ns)
         return device_pb2.GrantCreditsResponse(
             granted_credits=grant.granted, telemetry=to_wire.telemetry(grant.telemetry)
         )

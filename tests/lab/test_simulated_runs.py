@@ -101,6 +101,24 @@ def test_a_device_that_is_exhausted_closes_the_node_and_recovers(tmp_path: Path)
     assert passed(outcome, evaluate(outcome))
 
 
+def test_faults_of_the_way_between_host_and_device(tmp_path: Path) -> None:
+    """Lost answers, dropped connections, a control path that stands: all are survived."""
+    steps = [
+        step(begin, f'inject = "{kind}"') + step(end, f'clear = "{kind}"')
+        for kind, begin, end in (
+            ("unanswered-command", "200ms", "400ms"),
+            ("dropped-connection", "500ms", "700ms"),
+            ("control-stall", "800ms", "3300ms"),
+        )
+    ]
+    outcome = run(tmp_path, DEVICE, HOST + 'device-timeout = "50ms"\n', *steps, duration="4s")
+    assert last(outcome, "a", "cram_pages_lost_total") == 0
+    assert last(outcome, "a", "cram_mismatched_pages_total") == 0
+    assert last(outcome, "a", "cram_control_silences_total") > 0
+    assert last(outcome, "a", "cram_reattaches_total") == 0
+    assert passed(outcome, evaluate(outcome))
+
+
 def test_the_lease_of_a_killed_host_runs_out_by_the_emulated_clock(tmp_path: Path) -> None:
     """Exactly: its last renewal, and the lease from then on."""
     host = HOST + 'lease = "3s"\n'

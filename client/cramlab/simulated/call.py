@@ -43,9 +43,13 @@ class Aborted(Exception):
 class CallContext:
     """The handler's side of one call: what our handlers use of `grpc.ServicerContext`."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, drop: Callable[[], None]) -> None:
+        """`drop` ends the connection that the call came on."""
         self._peer = peer
+        self._drop = drop
         self._active = True
+        self.dropped = False
+        """Its connection ended, and no answer arrives."""
         self._callbacks: list[Callable[[], None]] = []
 
     def is_active(self) -> bool:
@@ -64,6 +68,10 @@ class CallContext:
             self._active = False
             for callback in self._callbacks:
                 callback()
+
+    def hang_up(self, _why: str) -> None:
+        """End the connection, as a fault may ask for."""
+        self._drop()
 
     def cancel(self) -> bool:
         """End it from the handler's side."""

@@ -112,9 +112,15 @@ class EmulatedChannel(grpc.Channel):
         """Begin a call. Raises ValueError, as gRPC does, once the channel is closed."""
         if self.closed:
             raise ValueError("Cannot invoke RPC on closed channel!")
-        context = CallContext(self.peer)
+        context = CallContext(self.peer, self.drop)
         self._calls[context] = None
         return context
+
+    def drop(self) -> None:
+        """The connection ends, and all calls on it; the next call has a new one."""
+        for context in list(self._calls):
+            context.dropped = True
+            context.end()
 
     def done(self, context: CallContext) -> None:
         """End it."""
@@ -192,6 +198,8 @@ class _UnaryMethod:
         if not answer:
             if channel.closed:
                 raise CallFailed(grpc.StatusCode.CANCELLED, "Channel closed!")
+            if context.dropped:
+                raise CallFailed(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         if isinstance(answer[0], CallFailed):
             raise answer[0]
@@ -261,6 +269,8 @@ class _Stream:
         while not self._arrived:
             if self._cancelled or self._channel.closed:
                 raise CallFailed(grpc.StatusCode.CANCELLED, "Locally cancelled by application!")
+            if self._context.dropped:
+                raise CallFailed(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             self._waiter = self._channel.world.waiter()
             self._waiter.wait()
         item = self._arrived.popleft()
