@@ -181,7 +181,7 @@ class FaultLayers:
         """Staged pages that are lost on their way to the media, one entry a page."""
         lost = np.zeros(command.pages, np.bool_)
         for layer in self._meet(Aspect.DRAIN, command):
-            lost |= layer.lost_in_drain(command)
+            lost = layer.lost_in_drain(command, lost)
         return lost
 
     def holds(self, command: Command, from_ns: int) -> tuple[Hold, ...]:

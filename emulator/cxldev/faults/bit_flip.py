@@ -46,10 +46,17 @@ class BitFlipFault(PageChoice):
         return fit
 
     def flip(self, table: PageTable, arena: Arena, pages: NDArray[np.int64]) -> None:
-        """Flip the bits where the arena holds these pages. No bit is flipped twice."""
-        memory = np.frombuffer(arena.memory, np.uint8)
+        """Flip bits of what the arena holds of these pages. No bit is flipped twice.
+
+        In a new place: an open read may have found the old bytes good already, and hands them out from there.
+        """
         draw = np.random.default_rng(self.seed)
         for page in pages.tolist():
             place, size = int(table.place[page]), int(table.size[page])
+            held = np.frombuffer(bytes(arena.memory[place : place + size]), np.uint8).copy()
             bits = draw.choice(8 * size, min(self.bits, 8 * size), replace=False)
-            np.bitwise_xor.at(memory, place + bits // 8, (1 << (bits % 8)).astype(np.uint8))
+            np.bitwise_xor.at(held, bits // 8, (1 << (bits % 8)).astype(np.uint8))
+            flipped = arena.take_single(size)
+            arena.memory[flipped : flipped + size] = held.tobytes()
+            table.place[page] = flipped
+            arena.give_back_single(place, size)

@@ -178,9 +178,10 @@ class Layer:
 
     # -- Aspect.DRAIN -------------------------------------------------------------------------------
 
-    def lost_in_drain(self, command: Command) -> NDArray[np.bool_]:
+    def lost_in_drain(self, command: Command, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Staged pages that are lost on their way to the media, one entry a page."""
-        return np.zeros(command.pages, np.bool_)
+        del command
+        return lost
 
     # -- Aspect.HOLD, DELAY, ANSWER, DELIVER ----------------------------------------------------------
 
