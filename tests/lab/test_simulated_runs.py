@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cramlab.scenario.evaluate import evaluate, passed
+from cramlab.scenario.problem import ScenarioError
 from cramlab.scenario.reader import read_scenario
 from cramlab.scenario.report import make_report
 from cramlab.simulated.simulate import NotSimulated, simulate
@@ -183,3 +184,17 @@ def test_a_program_lives_in_real_time(tmp_path: Path) -> None:
     """Its host cannot be simulated, and the message says what can be done."""
     with pytest.raises(NotSimulated, match="host p: its source is a running program"):
         run(tmp_path, DEVICE, '[host.p]\nsource = "program:sqlite_store"\n')
+
+
+def test_the_wire_of_a_scenario_says_when_a_host_hears_of_events(tmp_path: Path) -> None:
+    """`[wire]` is for emulated time: a lazy interrupt closes the node later."""
+    fault = step("1s", 'inject = "exhaustion"\nshare = 1.0')
+    idle = HOST.replace("rate = 400", "rate = 1\nstores = 0\nfrees = 0\nforks = 0")
+    outcome = run(tmp_path, DEVICE, idle, '[wire]\nevent = "50ms"\njitter = 0\n', fault, duration="2s")
+    assert dict(events(outcome, "a"))["node_closed"] == SECOND + 50_000_000
+
+
+def test_a_wire_that_cannot_be_is_refused_with_its_line(tmp_path: Path) -> None:
+    """As everything in a scenario."""
+    with pytest.raises(ScenarioError, match=r":\d+: .*not 0 to 10"):
+        run(tmp_path, DEVICE, HOST, "[wire]\njitter = 11\n")

@@ -34,6 +34,23 @@ class DeviceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class WireTimes:
+    """How long messages travel in emulated time, one way, ns: an order of magnitude, as devices promise it.
+
+    A live run has the machine's own wire.
+    """
+
+    data_ns: int = 500
+    """Loads, stores and TRIMs."""
+    control_ns: int = 20_000
+    """Mailbox commands."""
+    event_ns: int = 10_000
+    """An interrupt, until the host's handler runs."""
+    jitter_milli: int = 200
+    """Each time is up to so much longer, per mille; drawn anew for each message."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostSpec:
     """One host. A table of the file with `count = 3` makes three, NAME-1 to NAME-3."""
 
@@ -123,3 +140,4 @@ class Scenario:
     timeline: tuple[Step, ...] = field(default_factory=tuple)
     """By time."""
     expectations: tuple[Expectation, ...] = field(default_factory=tuple)
+    wire: WireTimes = field(default_factory=WireTimes)

@@ -16,7 +16,7 @@ from cramagent.policy.settings import SettingError
 from cramagent.sources import SourceError
 from cramagent.sources.synthetic import SyntheticSource
 from cramlab import programs
-from cramlab.scenario.model import DEVICE, DeviceSpec, HostSpec, StartHost, Step, StopHost
+from cramlab.scenario.model import DEVICE, DeviceSpec, HostSpec, StartHost, Step, StopHost, WireTimes
 from cxldev.errors import ConfigError
 from cxldevd.settings import TABLE, SettingsError, build
 
@@ -68,6 +68,28 @@ def read_device(table: Table) -> DeviceSpec:
         return DeviceSpec(build(values), given)
     except (ConfigError, SettingsError) as error:
         table.fail(str(error).partition(": DeviceConfig(")[0])
+
+
+def read_wire(table: Table) -> WireTimes:
+    """`[wire]`: what messages take in emulated time; a live run has the machine's own wire."""
+    usual = WireTimes()
+    jitter_milli = table.parsed("jitter", _parse_jitter) if "jitter" in table else usual.jitter_milli
+    times = WireTimes(
+        data_ns=table.duration("data", usual.data_ns),
+        control_ns=table.duration("control", usual.control_ns),
+        event_ns=table.duration("event", usual.event_ns),
+        jitter_milli=jitter_milli,
+    )
+    table.finish()
+    return times
+
+
+def _parse_jitter(text: str) -> int:
+    """`0.2` -> 200 per mille. Raises ValueError."""
+    share = float(text)
+    if not 0 <= share <= 10:
+        raise ValueError(f"{text} is not 0 to 10: 0.2 makes a message take up to a fifth longer")
+    return round(share * 1000)
 
 
 def read_hosts(root: Table, seed: int, duration_ns: int) -> Iterator[tuple[HostSpec, list[Step]]]:

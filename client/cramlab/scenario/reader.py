@@ -9,7 +9,7 @@ from cramlab.scenario.contradiction import contradiction
 from cramlab.scenario.model import Scenario
 from cramlab.scenario.problem import ScenarioError
 from cramlab.scenario.read_expect import ExpectReader
-from cramlab.scenario.read_parts import read_device, read_hosts
+from cramlab.scenario.read_parts import read_device, read_hosts, read_wire
 from cramlab.scenario.read_timeline import TimelineReader, check_order
 from cramlab.scenario.table import Table
 
@@ -56,6 +56,7 @@ def read_scenario(path: Path, seed: int | None = None) -> Scenario:
     if not sample_ns:
         root.fail("is above 0", "sample")
     device = read_device(root.table("device"))
+    wire = read_wire(root.table("wire"))
     placed = list(read_hosts(root, seed, duration_ns))
     hosts = tuple(host for host, _ in placed)
     if not hosts:
@@ -83,6 +84,7 @@ def read_scenario(path: Path, seed: int | None = None) -> Scenario:
         hosts=hosts,
         timeline=tuple(steps),
         expectations=expectations,
+        wire=wire,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cramctl.operator import Operator
+from cramlab.scenario.model import WireTimes
 from cramlab.simulated.clock import EmulatedClock
-from cramlab.simulated.wire import EmulatedChannel, WireTimes
+from cramlab.simulated.wire import EmulatedChannel
 from cxldevd.metrics import status_families
 from cxldevd.service import Cxldevd
 

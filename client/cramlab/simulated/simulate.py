@@ -17,7 +17,6 @@ from cramlab.scenario.watching import Unwatched
 from cramlab.simulated.clock import EPOCH_NS, CpuCosts
 from cramlab.simulated.device import SimulatedDevice
 from cramlab.simulated.host import SimulatedHost
-from cramlab.simulated.wire import WireTimes
 from cramlab.simulated.world import World
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ def simulate(
     watcher: Watcher | None = None,
     *,
     folder: Path | None = None,
-    times: WireTimes | None = None,
     costs: CpuCosts | None = None,
 ) -> Outcome:
     """Run it.
@@ -54,8 +52,7 @@ def simulate(
         scenario: what to run. Its seed is all the chance that there is.
         watcher: who is shown the run.
         folder: for what the hosts say, one `NAME.log` each; None: nobody reads it.
-        times: of the wire; None: its defaults.
-        costs: of the hosts' CPUs; likewise.
+        costs: of the hosts' CPUs; None: the defaults.
 
     Raises:
         NotSimulated: a host's source is a program, or no host ever stored its pages.
@@ -67,7 +64,7 @@ def simulate(
                 f"host {host.name}: its source is a running program, which lives in real time; "
                 "run the scenario without --simulated, or give the host a synthetic, core or file source"
             )
-    run = _Simulation(scenario, watcher or Unwatched(), times or WireTimes(), costs or CpuCosts())
+    run = _Simulation(scenario, watcher or Unwatched(), costs or CpuCosts())
     try:
         return run.run()
     finally:
@@ -77,11 +74,13 @@ def simulate(
 
 
 class _Simulation:
-    def __init__(self, scenario: Scenario, watcher: Watcher, times: WireTimes, costs: CpuCosts) -> None:
+    def __init__(self, scenario: Scenario, watcher: Watcher, costs: CpuCosts) -> None:
         self._scenario = scenario
         self._watcher = watcher
         self._world = World()
-        self._device = SimulatedDevice(self._world, scenario.device.settings, seed=scenario.seed, times=times)
+        self._device = SimulatedDevice(
+            self._world, scenario.device.settings, seed=scenario.seed, times=scenario.wire
+        )
         self._hosts = {spec.name: self._host(spec, costs) for spec in scenario.hosts}
         self._actor = Actor(scenario, self._device.operator, self._hosts, self._happened)
         self._measured = Measurements()

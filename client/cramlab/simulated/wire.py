@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
@@ -18,24 +17,11 @@ from cramlab.simulated.call import Aborted, CallContext, CallFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cramlab.scenario.model import WireTimes
     from cramlab.simulated.world import Timer, Waiter, World
     from cxldevd.calls import Service
 
 _DATA: Final = "/cramwire.v1.MemoryService/"
-
-
-@dataclass(frozen=True, slots=True)
-class WireTimes:
-    """One way, ns: an order of magnitude, as devices of this kind promise it."""
-
-    data_ns: int = 500
-    """Loads, stores and TRIMs."""
-    control_ns: int = 20_000
-    """Mailbox commands."""
-    event_ns: int = 10_000
-    """An interrupt, until the host's handler runs."""
-    jitter_milli: int = 200
-    """Each time is up to so much longer, per mille."""
 
 
 class EmulatedChannel(grpc.Channel):
