@@ -128,6 +128,17 @@ def cli() -> None:
     type=float,
     default=0.25,
 )
+@option(
+    "--drift-to",
+    "synthetic: what is stored drifts to this share of incompressible pages.",
+    type=click.FloatRange(0, 1),
+)
+@option(
+    "--drift-intervals",
+    "synthetic: ... within so many intervals.",
+    type=click.IntRange(1),
+    default=60,
+)
 @option("--metrics", "HOST:PORT of /metrics, or off; port 0: any.", default="127.0.0.1:0")
 @option(
     "--events",

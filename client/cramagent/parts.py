@@ -82,6 +82,8 @@ class Options(TypedDict):
     frees: float
     forks: int
     unnoticed: float
+    drift_to: float | None
+    drift_intervals: int
     metrics: str
     events: Path | None
     json: Path | None
@@ -139,6 +141,8 @@ def synthetic(options: Options) -> Synthetic:
         frees=options["frees"],
         forks=options["forks"],
         unnoticed=options["unnoticed"],
+        drift_to=options["drift_to"],
+        drift_intervals=options["drift_intervals"],
     )
 
 

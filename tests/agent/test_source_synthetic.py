@@ -148,3 +148,37 @@ def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     """In one line that begins with the source's name."""
     with pytest.raises(SourceError, match=r"^synthetic: "):
         Synthetic(**wrong)  # type: ignore[arg-type]  # what is wrong varies
+
+
+def test_what_is_stored_drifts_from_interval_to_interval() -> None:
+    """Pages stored late compress worse; those that were there keep their bytes."""
+    settings = Synthetic(
+        seed=5, pages=400, zero=0.0, incompressible=0.0, stores=0.5, drift_to=1.0, drift_intervals=4
+    )
+    source = SyntheticSource(settings)
+    first = b"".join(bytes(change.data) for change in source.scan() if isinstance(change, Store))
+    before = {vpn: source.page(0, vpn) for vpn in range(FIRST_VPN, FIRST_VPN + 400)}
+    shares = []
+    for _ in range(5):
+        data = b"".join(
+            bytes(change.data) for change in source.scan() if isinstance(change, Store) and change.space == 0
+        )
+        pages = [data[start : start + PAGE] for start in range(0, len(data), PAGE)]
+        raw = [page for page in pages if len(zstandard.compress(page, 1)) > 4000]
+        shares.append(len(raw) / len(pages))
+    assert len(zstandard.compress(first, 1)) < len(first) / 2
+    assert shares == sorted(shares)
+    assert 0.1 < shares[0] < 0.4
+    assert shares[3:] == [1.0, 1.0]
+    unchanged = [vpn for vpn, page in before.items() if source.page(0, vpn) == page]
+    assert unchanged, "pages that were not stored again are as they were"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"drift_to": 1.1}, {"drift_to": -0.1}, {"drift_to": 0.9, "zero": 0.2}, {"drift_intervals": 0}],
+)
+def test_a_drift_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    """With the reason."""
+    with pytest.raises(SourceError, match="drift"):
+        Synthetic(**wrong)  # type: ignore[arg-type]  # one of its numbers

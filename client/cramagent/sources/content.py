@@ -6,6 +6,7 @@ never give the same bytes, except where both pages are zeros: a page that is mix
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,9 @@ class Content:
     def __init__(self, seed: int, *, zero: float, incompressible: float) -> None:
         self._seed = seed
         self._zero_below = int(zero * _SCALE)
-        self._noise_below = int((zero + incompressible) * _SCALE)
+        self._first_stamps = [0]
+        self._noise_below = [int((zero + incompressible) * _SCALE)]
+        """Shares by the stamps from which on they hold, ascending."""
         noise = np.random.Generator(np.random.PCG64(seed)).integers(0, 256, _POOL_BYTES, dtype=np.uint8)
         rows = np.tile(
             np.frombuffer(b"the quick brown fox jumps over it".ljust(_ROW_BYTES, b"\0"), np.uint8),
@@ -36,6 +39,17 @@ class Content:
         self._noise = memoryview(noise.tobytes())
         self._heap = memoryview(rows.tobytes())
 
+    def drift(self, first_stamp: int, incompressible: float) -> None:
+        """Stamps from here on are drawn with another share of incompressible pages.
+
+        Args:
+            first_stamp: above all that pages were made of.
+            incompressible: the new share; with `zero` at most 1.
+        """
+        assert first_stamp > self._first_stamps[-1], (first_stamp, self._first_stamps[-1])
+        self._first_stamps.append(first_stamp)
+        self._noise_below.append(self._zero_below + int(incompressible * _SCALE))
+
     def page(self, stamp: int) -> bytes:
         """The 4096 bytes that `stamp` (0..2^63) stands for."""
         name = stamp.to_bytes(8, "little")
@@ -43,6 +57,7 @@ class Content:
         kind, place = drawn % _SCALE, drawn // _SCALE
         if kind < self._zero_below:
             return bytes(PAGE_BYTES)
-        pool = self._noise if kind < self._noise_below else self._heap
+        noise_below = self._noise_below[bisect_right(self._first_stamps, stamp) - 1]
+        pool = self._noise if kind < noise_below else self._heap
         start = place * _ROW_BYTES % (_POOL_BYTES - PAGE_BYTES)
         return name + pool[start + len(name) : start + PAGE_BYTES]

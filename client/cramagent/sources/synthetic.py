@@ -3,7 +3,8 @@
 Every `interval` the parent stores to a share of its pages, gives a few back and takes them again,
 and forks. A child shares all pages with its parent, stores to some (they are copied for it alone),
 lives for a few intervals, and exits, sometimes without notice. So pages with several mappers,
-copies on write and zombies all come up. The same settings give the same changes, bit for bit.
+copies on write and zombies all come up. With `drift_to`, what is stored compresses worse (or better)
+from interval to interval. The same settings give the same changes, bit for bit.
 """
 
 from __future__ import annotations
@@ -48,11 +49,22 @@ class Synthetic:
     """Children alive at one time, at most."""
     unnoticed: float = 0.25
     """Share of exits and frees that the host is not told of: they leave zombies."""
+    drift_to: float | None = None
+    """Where the share of incompressible pages goes, in equal steps, one an interval. None: it stays."""
+    drift_intervals: int = 60
+    """... and in how many."""
 
     def __post_init__(self) -> None:
         for name in ("zero", "incompressible", "stores", "frees", "unnoticed"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SourceError(f"synthetic: the share {name} is 0..1, not {getattr(self, name):g}")
+        if self.drift_to is not None and not 0 <= self.drift_to <= 1 - self.zero:
+            raise SourceError(
+                f"synthetic: the share of incompressible pages may drift to 0..{1 - self.zero:g}, "
+                f"what zero pages leave, not to {self.drift_to:g}"
+            )
+        if self.drift_intervals < 1:
+            raise SourceError(f"synthetic: a drift takes at least one interval, not {self.drift_intervals}")
         if self.zero + self.incompressible > 1:
             raise SourceError("synthetic: zero and incompressible pages are more than all of them")
         if self.pages < 1:
@@ -72,6 +84,8 @@ class SyntheticSource:
         self._lives: dict[int, int] = {}
         self._next_stamp = 1
         self._next_space = MAIN_SPACE + 1
+        self._drifted = 0
+        """Intervals that the drift has taken so far."""
 
     @property
     def pages(self) -> int:
@@ -94,6 +108,7 @@ class SyntheticSource:
             self._stamps[MAIN_SPACE] = {}
             yield from self._store(MAIN_SPACE, self._all_vpns())
             return
+        self._drift()
         freed = self._some(self._settings.frees)
         if freed:
             noticed = self._noticed()
@@ -107,6 +122,16 @@ class SyntheticSource:
         yield from self._live_and_exit()
         if len(self._lives) < self._settings.forks and MAIN_SPACE in self._stamps:
             yield self._fork()
+
+    def _drift(self) -> None:
+        """One step: pages stored from now on are of the new share."""
+        settings = self._settings
+        if settings.drift_to is None or self._drifted == settings.drift_intervals:
+            return
+        self._drifted += 1
+        done = self._drifted / settings.drift_intervals
+        share = settings.incompressible + (settings.drift_to - settings.incompressible) * done
+        self._content.drift(self._stamp(), share)
 
     def _live_and_exit(self) -> Iterator[Change]:
         for child in list(self._lives):
