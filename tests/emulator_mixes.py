@@ -113,7 +113,7 @@ class Mix:
         )
 
     def look(self) -> None:
-        """What must hold after every step. (The device asserts its capacity identity itself.)"""
+        """What must hold after every step; the capacity identity the device asserts itself."""
         self._hear()
         lost = self.poisoned()
         new = lost - self.poisoned_before
