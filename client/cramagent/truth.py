@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 digest = xxh3_128_intdigest
 """The hash of one page's bytes."""
+_NONE: Final[dict[int, int]] = {}
 
 ZERO_DIGEST: Final = digest(bytes(PAGE_BYTES))
 
@@ -86,9 +87,9 @@ class Truth:
 
     def settle(self, space: int, vpn: int, data: bytes | memoryview) -> bool:
         """A read showed these bytes: whether they are right. If so, the page holds them, and no others."""
-        if not self._doubts or (space, vpn) not in self._doubts:
-            return self.matches(space, vpn, data)
         found = digest(data)
+        if not self._doubts or (space, vpn) not in self._doubts:
+            return found == self._spaces.get(space, _NONE).get(vpn, ZERO_DIGEST)
         if found in self._doubts[space, vpn]:
             self.remember(space, vpn, found)
         elif found == self._spaces.get(space, {}).get(vpn, ZERO_DIGEST):

@@ -62,6 +62,10 @@ def test_pages_can_be_read_again(tmp_path: Path) -> None:
     assert source.page(0, 3) is None
     assert source.page(0, 6) is None
     assert source.rewrite(0, 0) == noise(ord("a"))
+    (tmp_path / "new").write_bytes(noise(4))
+    (tmp_path / "new").replace(tmp_path / "a")
+    assert source.page(0, 0) == noise(4), "another file of that name"
+    source.close()
 
 
 def test_only_so_many_pages_are_taken(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_snapshot() -> None:
 
 
 def _forget_a_mapper(rig: Rig) -> None:
-    rig.host._mm.spaces[rig.a].ptes[0].folio.mappers.clear()
+    rig.host._mm.spaces[rig.a].ptes[0].folio.mappers = ()
 
 
 def _wrong_state(rig: Rig) -> None:

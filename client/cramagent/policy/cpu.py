@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cramagent.policy import rmap
 from cramagent.policy.answers import BUS_ERROR, ON_NODE, OUT_OF_MEMORY, STALLED, Access, AccessKind
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from cramagent.policy.mm import Mm
     from cramagent.policy.reclaim import Reclaim
     from cramagent.policy.spaces import Spaces
+
+# An enum's members are looked up by its metaclass at every use: too slow for a loop.
+_RO: Final = State.RO
+_RW: Final = State.RW
 
 
 class Cpu:
@@ -40,33 +44,30 @@ class Cpu:
         mm.now_ns = now_ns
         _require_pairs(mm, pages, frames)
         answers: list[Access] = [BUS_ERROR] * len(pages)
-        waiting: list[int] = []
+        on_node: list[tuple[int, Pte]] = []
+        faulted = False
         for position, (space, vpn) in enumerate(pages):
             pte = mm.spaces[space].ptes.get(vpn)
-            if pte is not None and (pte.state is State.RO or pte.state is State.RW):
-                pte.folio.referenced = True
-                waiting.append(position)
-                continue
-            answer = yield from self._fault.handle(space, vpn, write=False, now_ns=now_ns)
-            if answer.kind is AccessKind.NODE:
-                waiting.append(position)
-                continue
-            if answer.kind is AccessKind.DRAM:
-                # At once: the next page's fault may reclaim this frame.
-                yield CopyFrame(answer.where, frames[position])
-            answers[position] = answer
-        # A fault on the way may have found the session gone; then these pages are lost.
-        on_node: list[tuple[int, Pte]] = []
-        for position in waiting:
-            space, vpn = pages[position]
-            pte = mm.spaces[space].ptes[vpn]
-            if pte.state is State.LOST:
-                mm.counters.bus_errors += 1
-            elif not mm.node.reachable:
+            if pte is None or (pte.state is not _RO and pte.state is not _RW):
+                faulted = True
+                answer = yield from self._fault.handle(space, vpn, write=False, now_ns=now_ns)
+                if answer.kind is not AccessKind.NODE:
+                    if answer.kind is AccessKind.DRAM:
+                        # At once: the next page's fault may reclaim this frame.
+                        yield CopyFrame(answer.where, frames[position])
+                    answers[position] = answer
+                    continue
+                pte = mm.spaces[space].ptes[vpn]
+            pte.folio.referenced = True
+            on_node.append((position, pte))
+        if faulted:
+            # A fault on the way may have found the session gone; then these pages are lost.
+            mm.counters.bus_errors += sum(pte.state is State.LOST for _, pte in on_node)
+            on_node = [(position, pte) for position, pte in on_node if pte.state is not State.LOST]
+        if not mm.node.reachable:
+            for position, _ in on_node:
                 answers[position] = mm.stalled()
-            else:
-                on_node.append((position, pte))
-        if on_node:
+        elif on_node:
             yield from self._load_mapped(on_node, frames, answers)
         return answers
 
@@ -74,8 +75,8 @@ class Cpu:
         self, on_node: list[tuple[int, Pte]], frames: Sequence[int], answers: list[Access]
     ) -> Decision[None]:
         mm = self._mm
-        dpas = tuple(pte.folio.handle for _, pte in on_node)
-        loaded: NodeLoaded = yield NodeLoad(dpas, tuple(frames[position] for position, _ in on_node))
+        dpas = tuple([pte.folio.handle for _, pte in on_node])
+        loaded: NodeLoaded = yield NodeLoad(dpas, tuple([frames[position] for position, _ in on_node]))
         if loaded.status is NodeStatus.GONE:
             mm.node_lost()
             mm.counters.bus_errors += len(on_node)

@@ -84,15 +84,17 @@ class FaultHandler:
         """
         mm = self._mm
         spaces, frame_answers = mm.spaces, mm.frames.answers
-        free, reachable = mm.frames.free, mm.node.reachable
-        mapped = stalled = failed = 0
-        denials: dict[str, int] = {}
+        free, reachable, node_open = mm.frames.free, mm.node.reachable, mm.node_open
+        mapped = stalled = failed = shared = denied = 0
         answers: list[Access] = []
         answer = answers.append
+        last, space = -1, None
         for number, vpn in pages:
-            pte = spaces[number].ptes.get(vpn)
+            if number != last or space is None:
+                last, space = number, spaces[number]
+            pte = space.ptes.get(vpn)
             if pte is None:
-                if spaces[number].killed:
+                if space.killed:
                     mm.counters.killed_accesses += 1
                     failed += 1
                     answer(BUS_ERROR)
@@ -145,7 +147,8 @@ class FaultHandler:
                 answer(ON_NODE)
             elif folio.in_flight:
                 break
-            elif not (denial := self._denial(folio)):
+            elif node_open and len(folio.mappers) == 1 and mm.writable.has_room:
+                # The write control of the mail: under budget, one mapper, and the node open.
                 folio.referenced = True
                 rmap.made_writable(mm, pte)
                 mm.counters.mkwrites += 1
@@ -154,32 +157,24 @@ class FaultHandler:
             elif free:
                 free -= 1
                 folio.referenced = True
-                denials[denial] = denials.get(denial, 0) + 1
+                denied += 1
+                shared += len(folio.mappers) != 1
                 pending.promote(len(answers), pte)
                 answer(OUT_OF_MEMORY)
             else:
                 break
         if not write:
             mm.counters.read_faults += mapped
-        for counter, count in denials.items():
-            setattr(mm.counters, counter, getattr(mm.counters, counter) + count)
+        mm.counters.mkwrite_denied_mappers += shared
+        if not node_open:
+            mm.counters.mkwrite_denied_closed += denied - shared
+        elif mm.credits.in_use:
+            mm.counters.mkwrite_denied_credits += denied - shared
+        else:
+            mm.counters.mkwrite_denied_budget += denied - shared
         for outcome, count in (("mapped", mapped), ("stalled", stalled), ("bus_error", failed)):
             mm.faults.add(outcome, count, write=write)
         return answers
-
-    def _denial(self, folio: Folio) -> str:
-        """The write control of the mail: under budget, one mapper, and the node open.
-
-        Empty: the page may be made writable. Else the counter of the rule that has it promoted.
-        """
-        mm = self._mm
-        if len(folio.mappers) != 1:
-            return "mkwrite_denied_mappers"
-        if not mm.node_open:
-            return "mkwrite_denied_closed"
-        if mm.writable.has_room:
-            return ""
-        return "mkwrite_denied_credits" if mm.credits.in_use else "mkwrite_denied_budget"
 
     def _reclaim_for(self, page: tuple[int, int]) -> Decision[bool]:
         """Direct reclaim, for a page that found no frame; it leaves the page itself alone."""

@@ -50,8 +50,8 @@ class Folio:
     )
 
     def __init__(self, backend: Backend, handle: int, kind: PageKind) -> None:
-        self.mappers: list[Pte] = []
-        """The reverse map. Empty only while the entry is a zombie."""
+        self.mappers: tuple[Pte, ...] = ()
+        """The reverse map; nearly always one. Empty only while the entry is a zombie."""
         self.slot = NO_ENTRY
         """The vswap entry's slot: cached behind R/O mappings; NO_ENTRY for DRAM and writable pages."""
         self.zombie_since_ns = 0

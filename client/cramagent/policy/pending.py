@@ -40,19 +40,18 @@ class Pending:
 
     def promote(self, position: int, pte: Pte) -> None:
         """Copy a device page to DRAM."""
-        self._hold(pte.folio)
+        folio = pte.folio
+        folio.in_flight = True
+        self._held.append(folio)
         self.promotions.append((position, pte))
 
     def swap_in(self, tier: Tier, position: int, folio: Folio) -> None:
         """Load a page from a tier."""
-        self._hold(folio)
+        folio.in_flight = True
+        self._held.append(folio)
         self.swap_ins.setdefault(tier, []).append((position, folio))
 
     def let_go(self) -> None:
         """Take the marks off again."""
         for folio in self._held:
             folio.in_flight = False
-
-    def _hold(self, folio: Folio) -> None:
-        folio.in_flight = True
-        self._held.append(folio)

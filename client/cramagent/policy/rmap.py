@@ -28,7 +28,7 @@ def map_new(mm: Mm, space: AddressSpace, vpn: int, frame: int) -> Folio:
     folio = Folio(Backend.DRAM, frame, space.kind)
     pte = Pte(space, vpn, State.NONE, folio)
     mm.move(pte, PageEvent.FIRST_TOUCH)
-    folio.mappers.append(pte)
+    folio.mappers = (pte,)
     space.ptes[vpn] = pte
     mm.frames.place(folio, frame)
     return folio
@@ -37,7 +37,7 @@ def map_new(mm: Mm, space: AddressSpace, vpn: int, frame: int) -> Folio:
 def map_also(mm: Mm, folio: Folio, space: AddressSpace, vpn: int, state: State) -> None:
     """One more mapper, in the state of the one that it copies (fork, share)."""
     pte = Pte(space, vpn, state, folio)
-    folio.mappers.append(pte)
+    folio.mappers += (pte,)
     space.ptes[vpn] = pte
     mm.pages_in_state[state] += 1
 
@@ -104,9 +104,9 @@ def copied(mm: Mm, pte: Pte, frame: int, event: PageEvent) -> Folio:
     `event` is COPY_ON_WRITE (the old one is in DRAM) or PROMOTE (it is on the node, and stays there).
     """
     mm.move(pte, event)
-    pte.folio.mappers.remove(pte)
+    _leave(pte)
     folio = pte.folio = Folio(Backend.DRAM, frame, pte.space.kind)
-    folio.mappers.append(pte)
+    folio.mappers = (pte,)
     mm.frames.place(folio, frame)
     return folio
 
@@ -149,7 +149,7 @@ def unmapped(mm: Mm, pte: Pte, drops: dict[Tier, list[int]], *, noticed: bool) -
     mm.move(pte, PageEvent.FREE)
     folio = pte.folio
     del pte.space.ptes[pte.vpn]
-    folio.mappers.remove(pte)
+    _leave(pte)
     answer = FreeAnswer.DONE if folio.mappers else _last_unmapped(mm, folio, was, drops, noticed=noticed)
     counters = mm.counters
     if answer is FreeAnswer.DONE:
@@ -159,6 +159,12 @@ def unmapped(mm: Mm, pte: Pte, drops: dict[Tier, list[int]], *, noticed: bool) -
     else:
         counters.frees_buffer_full += 1
     return answer
+
+
+def _leave(pte: Pte) -> None:
+    """One mapper less."""
+    folio = pte.folio
+    folio.mappers = tuple([other for other in folio.mappers if other is not pte])
 
 
 def _last_unmapped(

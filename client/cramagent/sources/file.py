@@ -12,6 +12,7 @@ from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, SourceError, Stor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
     from cramagent.sources.changes import Change
@@ -55,6 +56,7 @@ class FileSource:
             placed.path.open("rb").close()
         self._firsts = [placed.first_vpn for placed in self._files]
         self._waiting = True
+        self._open: tuple[Path, os.stat_result, FileIO] | None = None
 
     @property
     def pages(self) -> int:
@@ -101,11 +103,27 @@ class FileSource:
         if vpn - placed.first_vpn >= placed.pages:
             return None
         try:
-            with placed.path.open("rb", buffering=0) as file:
-                data = os.pread(file.fileno(), PAGE_BYTES, (vpn - placed.first_vpn) * PAGE_BYTES)
+            data = os.pread(self._opened(placed.path), PAGE_BYTES, (vpn - placed.first_vpn) * PAGE_BYTES)
         except FileNotFoundError:
             return None
         return data.ljust(PAGE_BYTES, b"\0") if data else None
+
+    def _opened(self, path: Path) -> int:
+        """The file of that name, kept open for the next page; opened anew if it is another one by now.
+
+        Raises:
+            FileNotFoundError: there is none any more.
+        """
+        now = path.stat()
+        if self._open is not None:
+            name, of, file = self._open
+            if name == path and (of.st_dev, of.st_ino) == (now.st_dev, now.st_ino):
+                return file.fileno()
+            file.close()
+            self._open = None
+        file = path.open("rb", buffering=0)
+        self._open = path, os.fstat(file.fileno()), file
+        return file.fileno()
 
     def rewrite(self, space: int, vpn: int) -> bytes | None:
         """The page's own bytes again: a file knows no others."""
@@ -117,7 +135,10 @@ class FileSource:
         self._waiting = True
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """The file whose pages were read last."""
+        if self._open is not None:
+            self._open[2].close()
+            self._open = None
 
 
 def _files_under(path: Path) -> Iterator[tuple[Path, int]]:
