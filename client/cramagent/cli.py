@@ -90,6 +90,8 @@ def cli() -> None:
 @option("--writeback-batch", "Pages written back in one turn.", type=int, default=256)
 @option("--reap-batch", "Entries that the reaper looks at in one turn.", type=int, default=1024)
 @option("--trim-buffer", "Freed pages that may wait for TRIM.", type=int, default=16_384)
+@option("--fault-around", "Pages that a read fault maps R/O at once; 1: itself alone.", type=int, default=1)
+@option("--read-ahead", "Pages that one swap-in from the swap file brings in.", type=int, default=8)
 @option("--writable-age", "Unused writable mappings live so long.", type=TimeType(), default="2s")
 @option("--balloon-step", "The balloon moves by this.", type=SizeType(), default="8MiB")
 @option("--balloon-deflate", "Recovery before it deflates, per mille.", type=int, default=100)

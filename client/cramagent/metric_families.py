@@ -163,6 +163,18 @@ def _budget(picture: Picture) -> Iterator[Metric]:
         host.writable_ceiling,
     )
     yield _counters(
+        "cram_read_ahead",
+        "Pages brought along by a neighbour's fault (mapped R/O on the node; loaded from the swap file).",
+        ("kind",),
+        ((("fault_around",), counters.fault_around), (("swap",), counters.read_ahead)),
+    )
+    yield _counters(
+        "cram_read_ahead_hits",
+        "Those of them that were used before they went elsewhere: faults spared.",
+        ("kind",),
+        ((("fault_around",), counters.fault_around_hits), (("swap",), counters.read_ahead_hits)),
+    )
+    yield _counters(
         "cram_mkwrite_denied",
         "Write faults on device pages that were promoted instead of mapped writable.",
         ("reason",),

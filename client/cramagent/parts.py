@@ -59,6 +59,8 @@ class Options(TypedDict):
     writeback_batch: int
     reap_batch: int
     trim_buffer: int
+    fault_around: int
+    read_ahead: int
     writable_age: int
     balloon_step: int
     balloon_deflate: int
@@ -117,6 +119,8 @@ def policy_settings(options: Options, source: Source) -> PolicySettings:
         writeback_batch_pages=options["writeback_batch"],
         reap_batch_pages=options["reap_batch"],
         trim_buffer_pages=options["trim_buffer"],
+        fault_around_pages=options["fault_around"],
+        read_ahead_pages=options["read_ahead"],
         writable_age_ns=options["writable_age"],
         balloon_step_bytes=options["balloon_step"],
         balloon_deflate_milli=options["balloon_deflate"],
@@ -201,6 +205,8 @@ def described(host: str, options: Options, plan: Plan) -> dict[str, Any]:
         "admission": policy.admission.value,
         "on_bus_error": policy.on_bus_error.value,
         "writeback": policy.writeback.value,
+        "fault_around": policy.fault_around_pages,
+        "read_ahead": policy.read_ahead_pages,
     }
 
 

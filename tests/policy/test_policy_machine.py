@@ -38,6 +38,7 @@ class HostLife(Life, RuleBasedStateMachine):
         trim_buffer=st.sampled_from([1, 4, 64]),
         ranges=st.sampled_from([1, 4]),
         tier_pages=st.sampled_from([4, 1000]),
+        ahead=st.sampled_from([1, 4]),
     )
     def power_on(
         self,
@@ -51,6 +52,7 @@ class HostLife(Life, RuleBasedStateMachine):
         trim_buffer: int,
         ranges: int,
         tier_pages: int,
+        ahead: int,
     ) -> None:
         """One host of any kind, small enough that everything runs full."""
         chosen = PolicySettings(
@@ -65,6 +67,8 @@ class HostLife(Life, RuleBasedStateMachine):
             writeback=writeback,
             low_watermark_milli=200,
             high_watermark_milli=400,
+            fault_around_pages=ahead,
+            read_ahead_pages=ahead,
             demote_batch_pages=4,
             writeback_batch_pages=6,
             reap_batch_pages=5,

@@ -40,6 +40,10 @@ class HostCounters:
         "Device pages copied to DRAM for a writer alone; other mappers keep them."
     )
     swap_ins: int = _counts("Pages loaded from a tier behind the node.")
+    fault_around: int = _counts("Device pages mapped R/O because a neighbour was read.")
+    fault_around_hits: int = _counts("Those of them that were read before they went elsewhere.")
+    read_ahead: int = _counts("Pages loaded from the swap file because a neighbour was.")
+    read_ahead_hits: int = _counts("Those of them that were used before they went elsewhere.")
     cow_copies: int = _counts("DRAM frames shared after a fork that were copied for the writer.")
     direct_reclaims: int = _counts("Faults that found no free frame and had to reclaim by themselves.")
     out_of_memory: int = _counts("Accesses that found no free frame and nothing that could be reclaimed.")

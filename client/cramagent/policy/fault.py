@@ -22,6 +22,7 @@ from cramagent.policy.effects import (
     ZeroFrames,
 )
 from cramagent.policy.pending import Pending
+from cramagent.policy.read_ahead import ReadAhead
 from cramagent.policy.states import PageEvent, State
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FaultHandler:
     def __init__(self, mm: Mm, reclaim: Reclaim) -> None:
         self._mm = mm
         self._reclaim = reclaim
+        self.ahead = ReadAhead(mm)
 
     def handle(self, number: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:
         """Map one page so that the access can go through, or say why it cannot."""
@@ -87,7 +89,7 @@ class FaultHandler:
         free, reachable, node_open = mm.frames.free, mm.node.reachable, mm.node_open
         mapped = stalled = failed = shared = denied = 0
         answers: list[Access] = []
-        answer = answers.append
+        answer, ahead = answers.append, self.ahead
         last, space = -1, None
         for number, vpn in pages:
             if number != last or space is None:
@@ -108,6 +110,8 @@ class FaultHandler:
             folio, state = pte.folio, pte.state
             if state is _DRAM:
                 folio.referenced = True
+                if folio.ahead:
+                    ahead.used(folio)
                 if not write or len(folio.mappers) == 1 or folio.shared:
                     answer(frame_answers[folio.handle])
                     continue
@@ -117,15 +121,19 @@ class FaultHandler:
                 pending.copy(len(answers), pte)
                 answer(OUT_OF_MEMORY)
             elif state is _SWAPPED:
-                if not free or folio.in_flight:
+                if not folio.in_flight:
+                    if not free:
+                        break
+                    free -= 1
+                    pending.swap_in(folio)
+                    if ahead.loads:
+                        free -= ahead.load_around(pte, pending, free)
+                elif not pending.claim(folio):
                     break
-                free -= 1
-                tier = folio.backend.tier
-                assert tier is not None, folio
-                pending.swap_in(tier, len(answers), folio)
                 if write and folio.copy_on_write:
                     # One step a pass: the next one copies it from DRAM.
                     break
+                pending.swapped.append((len(answers), folio))
                 answer(OUT_OF_MEMORY)
             elif state is _LOST:
                 mm.counters.bus_errors += 1
@@ -140,6 +148,10 @@ class FaultHandler:
                     # Only the faulting mapper is mapped; the entry stays cached behind the mapping.
                     mm.move(pte, PageEvent.READ_FAULT)
                     mapped += 1
+                    if ahead.maps:
+                        ahead.map_around(pte)
+                elif folio.ahead:
+                    ahead.used(folio)
                 answer(ON_NODE)
             elif state is _RW:
                 folio.referenced = True
@@ -205,12 +217,14 @@ class FaultHandler:
         if pending.copies:
             yield from self._copy_on_write(pending.copies, answers)
             faults.add("copy_on_write", len(pending.copies), write=write)
-        for tier, swap_ins in pending.swap_ins.items():
-            yield from self._swap_in(tier, [folio for _, folio in swap_ins])
-            for position, folio in swap_ins:
-                if position < len(answers):
-                    answers[position] = mm.frames.answers[folio.handle]
-                    faults.add("swapped_in", 1, write=write)
+        for tier, folios in pending.swap_ins.items():
+            yield from self._swap_in(tier, folios)
+        for position, folio in pending.swapped:
+            answers[position] = mm.frames.answers[folio.handle]
+        faults.add("swapped_in", len(pending.swapped), write=write)
+        for folio in pending.ahead:
+            folio.referenced, folio.ahead = False, True
+        mm.counters.read_ahead += len(pending.ahead)
         if pending.promotions:
             yield from self._promote(pending.promotions, answers)
 

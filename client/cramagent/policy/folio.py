@@ -37,6 +37,7 @@ class Folio:
     """
 
     __slots__ = (
+        "ahead",
         "backend",
         "handle",
         "in_flight",
@@ -61,6 +62,8 @@ class Folio:
         """Mapped MAP_SHARED: stores are seen by all mappers. Else several mappers are copy-on-write."""
         self.referenced = True
         """The accessed bit: set by every access, cleared by the clock hands (second chance)."""
+        self.ahead = False
+        """Read ahead to where it is now, and not used there yet."""
         self.in_flight = False
         """A decision under way holds this folio: reclaim, nested in that decision or not, passes it over."""
         self.stored_ns = 0
@@ -73,6 +76,7 @@ class Folio:
         """The bytes are now there."""
         self.backend = backend
         self.handle = handle
+        self.ahead = False
 
     @property
     def copy_on_write(self) -> bool:

@@ -81,6 +81,7 @@ class Frames:
         for folio, frame in zip(folios, frames, strict=True):
             folio.backend = _DRAM
             folio.handle = frame
+            folio.ahead = False
             table[frame] = folio
 
     def release(self, frame: int) -> None:

@@ -169,6 +169,8 @@ class Host:
         else:
             return None
         folio.referenced = True
+        if folio.ahead:
+            self._fault.ahead.used(folio)
         return mm.frames.answers[folio.handle] if state is _DRAM else ON_NODE
 
     def fault(self, space: int, vpn: int, *, write: bool, now_ns: int) -> Decision[Access]:

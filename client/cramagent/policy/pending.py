@@ -16,7 +16,7 @@ class Pending:
     batch sees it; one in DRAM is in `sources` instead, as reclaim uses its mark.
     """
 
-    __slots__ = ("_held", "copies", "fresh", "promotions", "sources", "swap_ins")
+    __slots__ = ("_held", "ahead", "copies", "fresh", "promotions", "sources", "swap_ins", "swapped")
 
     def __init__(self) -> None:
         self.fresh: dict[tuple[int, int], int] = {}
@@ -26,7 +26,12 @@ class Pending:
         self.sources: set[Folio] = set()
         """What they copy."""
         self.promotions: list[tuple[int, Pte]] = []
-        self.swap_ins: dict[Tier, list[tuple[int, Folio]]] = {}
+        self.swap_ins: dict[Tier, list[Folio]] = {}
+        """All that is loaded from each tier."""
+        self.swapped: list[tuple[int, Folio]] = []
+        """Those of them that were asked for."""
+        self.ahead: dict[Folio, None] = {}
+        """Those that were not."""
         self._held: list[Folio] = []
         """Those that are marked."""
 
@@ -45,11 +50,25 @@ class Pending:
         self._held.append(folio)
         self.promotions.append((position, pte))
 
-    def swap_in(self, tier: Tier, position: int, folio: Folio) -> None:
-        """Load a page from a tier."""
+    def swap_in(self, folio: Folio) -> None:
+        """Load a page from its tier."""
+        tier = folio.backend.tier
+        assert tier is not None, folio
         folio.in_flight = True
         self._held.append(folio)
-        self.swap_ins.setdefault(tier, []).append((position, folio))
+        self.swap_ins.setdefault(tier, []).append(folio)
+
+    def swap_in_ahead(self, folio: Folio) -> None:
+        """Load a page that nobody has asked for yet."""
+        self.swap_in(folio)
+        self.ahead[folio] = None
+
+    def claim(self, folio: Folio) -> bool:
+        """Now it is asked for. False: it is pending, and not read ahead."""
+        if folio not in self.ahead:
+            return False
+        del self.ahead[folio]
+        return True
 
     def let_go(self) -> None:
         """Take the marks off again."""

@@ -53,6 +53,7 @@ def demoted(mm: Mm, folios: Sequence[Folio], dpas: Sequence[int]) -> None:
     for folio, dpa in zip(folios, dpas, strict=True):
         folio.backend = _NODE
         folio.handle = dpa
+        folio.ahead = False
         placed[dpa] = folio
     mm.vswap.add(folios)
 

@@ -111,6 +111,10 @@ class PolicySettings:
     buffers are swapped), unless half of the buffer fills or no device page is free."""
     writeback_pause_ns: int = 50 * NS_PER_MS
     """Between two batches of writeback without a new reading: the device may have recovered meanwhile."""
+    fault_around_pages: int = 1
+    """An R/O fault maps its neighbours too, in an aligned window of so many pages. 1: itself alone."""
+    read_ahead_pages: int = 8
+    """A swap-in from the swap file brings its neighbours along, likewise: 2 to the `vm.page-cluster` of 3."""
     writable_age_ns: int = 2_000 * NS_PER_MS
     """A writable mapping not stored to for so long is made R/O again."""
     balloon_step_bytes: int = 8 << 20
@@ -150,6 +154,8 @@ class PolicySettings:
             (self.ranges_per_trim >= 1, "a TRIM holds at least one range"),
             (self.trim_interval_ns >= 0, "the TRIM interval cannot be negative"),
             (self.writeback_pause_ns >= 0, "the pause of writeback cannot be negative"),
+            (self.fault_around_pages >= 1, "fault-around is of at least one page: the one that faults"),
+            (self.read_ahead_pages >= 1, "read-ahead is of at least one page: the one that faults"),
             (self.writable_age_ns > 0, "the age of writable mappings is above 0"),
             (self.balloon_step_bytes >= PAGE_BYTES, "the balloon's step is at least one page"),
             (self.balloon_deflate_milli >= 0, "the balloon's hysteresis cannot be negative"),
