@@ -18,6 +18,8 @@ from policy_helpers import (
     a_reading,
 )
 
+MIB = 1 << 20
+
 
 @pytest.mark.parametrize(
     ("level", "pressure"), [(ABOVE_HIGH, 0), (HIGH, 0), (MEDIUM, 500), (LOW, 750), (CRITICAL, 1000)]
@@ -161,3 +163,54 @@ def test_a_session_gone_under_a_store() -> None:
     assert rig.put(*page, 2).kind is AccessKind.BUS_ERROR
     assert rig.state(*page) is rig.state(*other) is State.LOST
     assert rig.host.snapshot().writable == 0
+
+
+def refused() -> Rig:
+    """A host of four device pages whose last write was refused, though media looks free."""
+    rig = Rig()
+    rig.fill(4)
+    rig.put(rig.a, 9, 9)
+    rig.performer.answers.append(NodeStatus.NO_MORE_WRITES)
+    rig.evict((rig.a, 9))
+    assert not rig.host.snapshot().open
+    return rig
+
+
+def test_a_refusal_outlives_readings_that_do_not_know_of_it() -> None:
+    """The device as a whole is well, and its flag is down; the node does not flap."""
+    rig = refused()
+    told = {"region_limit_bytes": 64 * MIB, "stored_pages": 4}
+    room = 256 * 4112
+    for free in (8 * MIB, 8 * MIB + 4096, 8 * MIB + room - 1):
+        rig.read_telemetry(ABOVE_HIGH, media_free_bytes=free, **told)
+        assert not rig.host.snapshot().open
+    rig.read_telemetry(ABOVE_HIGH, media_free_bytes=8 * MIB + room, **told)
+    assert rig.host.snapshot().open
+    assert (rig.counters.node_closes, rig.counters.node_opens) == (1, 1)
+
+
+def test_a_reading_older_than_the_refusal_does_not_hold_the_node_closed() -> None:
+    """The least of what is read since counts."""
+    rig = refused()
+    told = {"region_limit_bytes": 16 * MIB, "stored_pages": 4}
+    for free in (100 * MIB, 8 * MIB, 9 * MIB):
+        assert not rig.host.snapshot().open
+        rig.read_telemetry(ABOVE_HIGH, media_free_bytes=free, **told)
+    assert rig.host.snapshot().open
+
+
+def test_a_region_that_holds_nothing_tries_again() -> None:
+    """All was written back: there is no room of its own to wait for."""
+    rig = refused()
+    rig.read_telemetry(ABOVE_HIGH, media_free_bytes=8 * MIB, stored_pages=0)
+    assert rig.host.snapshot().open
+
+
+def test_a_device_that_says_so_itself_also_says_when_it_is_over() -> None:
+    """Its flag was up since the refusal: when it is down again, it has recovered. Counted once."""
+    rig = refused()
+    rig.read_telemetry(CRITICAL, no_more_writes=True, media_free_bytes=0, stored_pages=4)
+    assert not rig.host.snapshot().open
+    rig.read_telemetry(ABOVE_HIGH, media_free_bytes=4096, stored_pages=4)
+    assert rig.host.snapshot().open
+    assert rig.counters.no_more_writes == 1

@@ -26,12 +26,12 @@ OF_WATERMARK: Final = {1: 0, 2: 0, 3: 500, 4: 750, 5: MOST}
 class Gate:
     """Open or closed, with two thresholds: between them it stays as it is."""
 
-    def __init__(self, settings: PolicySettings, counters: HostCounters, region_room_bytes: int) -> None:
+    def __init__(self, settings: PolicySettings, counters: HostCounters, room_bytes: int) -> None:
         self._settings = settings
         self._counters = counters
-        self._region_room_bytes = region_room_bytes
-        """Free media in the region at which its limit is no obstacle any more: one whole batch (but
-        never more than a sixteenth of the limit, or a small one would close for good)."""
+        self._room_bytes = room_bytes
+        """Free media that is worth opening for, after the region's limit or the device's end was met: one
+        whole batch (but never more than a sixteenth of the limit, or a small region would close for good)."""
         self.reset()
 
     def reset(self) -> None:
@@ -40,23 +40,40 @@ class Gate:
         self.closed = False
         self._level = 0
         self._no_more_writes = False
+        self._refused = False
+        """A write was refused, and no reading since has shown room."""
+        self._least_free: int | None = None
+        """Of the readings since then, the least free media, bytes."""
         self._region_limit = False
 
     def reading(self, reading: NodeReading) -> None:
-        """Telemetry, or an event with it. It is newer than any refusal seen before it."""
-        if reading.no_more_writes and not self._no_more_writes:
+        """Telemetry, or an event with it.
+
+        A refusal counts for more than a reading that does not know of it: what that shows free may be
+        other regions' guarantees, or may have been free before. It holds until the device itself has
+        said that it takes no more (then its word ends it, too), until a batch's room more than the
+        least since is free, or until nothing is stored in the region: another try costs nothing then.
+        """
+        room = min(self._room_bytes, reading.region_limit_bytes // 16)
+        if reading.no_more_writes and not self._no_more_writes and not self._refused:
             self._counters.no_more_writes += 1
         self._no_more_writes = reading.no_more_writes
         self._level = OF_WATERMARK[reading.watermark]
-        if reading.region_free_bytes >= min(self._region_room_bytes, reading.region_limit_bytes // 16):
+        if reading.region_free_bytes >= room:
             self._region_limit = False
+        if self._refused:
+            free = reading.media_free_bytes
+            least = self._least_free = free if self._least_free is None else min(free, self._least_free)
+            if reading.no_more_writes or not reading.stored_pages or free >= least + max(room, 1):
+                self._refused = False
         self._work()
 
     def refused_no_more_writes(self) -> None:
-        """A write came back: the device takes no more. Holds until a reading says otherwise."""
-        if not self._no_more_writes:
+        """A write came back: the device takes no more. Holds until a reading shows more room."""
+        if not self._no_more_writes and not self._refused:
             self._counters.no_more_writes += 1
-        self._no_more_writes = True
+        self._refused = True
+        self._least_free = None
         self._work()
 
     def refused_region_limit(self) -> None:
@@ -65,7 +82,8 @@ class Gate:
         self._work()
 
     def _work(self) -> None:
-        self.pressure = MOST if self._no_more_writes or self._region_limit else self._level
+        stopped = self._no_more_writes or self._refused or self._region_limit
+        self.pressure = MOST if stopped else self._level
         if not self.closed and self.pressure >= self._settings.close_pressure:
             self.closed = True
             self._counters.node_closes += 1
