@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import grpc
+from typing import TYPE_CHECKING
 
-from cramwire.transport import CHANNEL_OPTIONS
+from cramwire import channel
+from cramwire.channel import OPEN, ClientCredentials
+
+if TYPE_CHECKING:
+    import grpc
 
 
 def device_target(address: str) -> str:
@@ -21,10 +25,11 @@ def device_target(address: str) -> str:
     return address
 
 
-def open_channel(address: str) -> grpc.Channel:
+def open_channel(address: str, credentials: ClientCredentials = OPEN) -> grpc.Channel:
     """A channel to a device; nothing is sent yet.
 
     Raises:
         ValueError: not an address.
+        CredentialsProblem: credentials that cannot be used.
     """
-    return grpc.insecure_channel(device_target(address), options=CHANNEL_OPTIONS)
+    return channel.open_channel(device_target(address), credentials)

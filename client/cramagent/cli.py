@@ -20,6 +20,8 @@ from cramagent.sources import SourceError
 if TYPE_CHECKING:
     from cramagent.parts import Options
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+
 _EXAMPLE = """
 \b
 Example: shadow a process on a device that serves here, with a quarter of its memory in DRAM
@@ -47,7 +49,7 @@ def cli() -> None:
 @cli.command(epilog=_EXAMPLE)
 @click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     is_eager=True,
     expose_value=False,
     callback=read_config,
@@ -69,6 +71,11 @@ def cli() -> None:
     type=click.Choice(TRANSPORTS),
     default="auto",
 )
+@option("--tls-ca", "Speak TLS; the CA of the device's certificate, PEM.", type=FILE)
+@option("--tls-cert", "This host's certificate, PEM; its SAN is --host.", type=FILE)
+@option("--tls-key", "The private key to it, PEM.", type=FILE)
+@option("--tls-name", "The name in the device's certificate, if not that of the address.")
+@option("--token-file", "A file with this host's token. Or set CRAM_AGENT_TOKEN.", type=FILE)
 @option("--mapping", "What demotion leaves in the page tables.", type=choice(Mapping), default="fault")
 @option(
     "--budget",
@@ -145,13 +152,13 @@ def cli() -> None:
 @option(
     "--events",
     "Write here when the node opens, closes, goes and comes: JSON lines.",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
 )
-@option("--json", "Write the report here.", type=click.Path(dir_okay=False, path_type=Path))
+@option("--json", "Write the report here.", type=FILE)
 @option(
     "--ready-file",
     "Say here when we serve, as JSON.",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
 )
 @option("--quiet", "Say only what is wrong.", is_flag=True)
 def run(host: str | None, **options: Any) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from cramagent.machine import Plan
 from cramagent.node_client import Region
+from cramagent.options import ENVIRONMENT
 from cramagent.policy.settings import (
     LEAST_DRAM_PAGES,
     PAGE_BYTES,
@@ -20,6 +21,7 @@ from cramagent.policy.settings import (
 )
 from cramagent.runner import Pace
 from cramagent.sources import Synthetic
+from cramwire.channel import ClientCredentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,11 @@ class Options(TypedDict):
     take_over: bool
     device_timeout: int
     transport: Transport
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_name: str | None
+    token_file: Path | None
     mapping: str
     budget: int | Budget
     credit_stock: int
@@ -158,6 +165,18 @@ def region(host: str, options: Options, source: Source) -> Region:
         guaranteed_bytes=options["guaranteed"],
         limit_bytes=options["limit"],
         lease_ns=options["lease"],
+    )
+
+
+def credentials(options: Options) -> ClientCredentials:
+    """What to show the device. The token itself comes from the environment only."""
+    return ClientCredentials(
+        ca=options["tls_ca"],
+        cert=options["tls_cert"],
+        key=options["tls_key"],
+        server_name=options["tls_name"],
+        token_file=options["token_file"],
+        token=os.environ.get(f"{ENVIRONMENT}TOKEN"),
     )
 
 

@@ -47,6 +47,8 @@ _STATUS: Final[dict[str, NodeStatus]] = {
     "DEVICE_BUSY": NodeStatus.UNAVAILABLE,
     "COMMAND_REFUSED": NodeStatus.UNAVAILABLE,
     "MEDIA_READ_ONLY": NodeStatus.NO_MORE_WRITES,
+    # Credentials that were taken away may come back; if not, the lease runs out.
+    **dict.fromkeys(("UNAUTHENTICATED", "NOT_ALLOWED"), NodeStatus.UNAVAILABLE),
     **dict.fromkeys(GONE_REASONS, NodeStatus.GONE),
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import grpc
 
-from cramagent.channel import device_target
+from cramagent.channel import device_target, open_channel
 from cramagent.journal import Journal
 from cramagent.link import NodeLink
 from cramagent.machine import Machine
@@ -21,6 +21,7 @@ from cramagent.node_client import NodeClient
 from cramagent.parts import (
     Options,
     check_paths,
+    credentials,
     described,
     metrics_address,
     pace,
@@ -35,6 +36,7 @@ from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.report import exit_code, make_report, summary, write_report
 from cramagent.runner import Runner
 from cramagent.sources import parse_source
+from cramwire.channel import CredentialsProblem
 from cramwire.ready import write_ready
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 _HINTS: Final = {
     "ALREADY_ATTACHED": "; --take-over ends that session",
     "LOGICAL_CAPACITY": "; ask for a smaller region with --node (a size, or a share of the source)",
+    "UNAUTHENTICATED": "; give --token-file, or set CRAM_AGENT_TOKEN",
+    "NOT_ALLOWED": "; give --host the name of the certificate or of the token",
     "GUARANTEE_CAPACITY": "; ask for less with --guaranteed",
 }
 """What to change on our command line, by the reason of a refused attach."""
@@ -127,7 +131,11 @@ def open_client(options: Options) -> NodeClient:
         device_target(options["device"])
     except ValueError as error:
         raise SettingError(f"--device: {error}") from error
-    return NodeClient(options["device"], options["device_timeout"], options["transport"])
+    try:
+        channel = open_channel(options["device"], credentials(options))
+    except CredentialsProblem as problem:
+        raise SettingError(str(problem)) from problem
+    return NodeClient(options["device"], options["device_timeout"], options["transport"], channel=channel)
 
 
 def attach(machine: Machine, options: Options) -> None:

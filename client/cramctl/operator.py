@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from cramwire.channel import OPEN, ClientCredentials, open_channel
 from cramwire.refusal import read_refusal
-from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import operator_pb2 as pb
 from cramwire.v1 import operator_pb2_grpc
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 CALL_DEADLINE_S: Final = 10.0
 """How long one call may take; a stream has no deadline."""
+
+
+_HINTS: Final = {
+    "UNAUTHENTICATED": " (give --token-file, or set CRAMCTL_TOKEN)",
+}
+"""What to change on our command line, by the reason of a refusal."""
 
 
 class OperatorError(Exception):
@@ -34,13 +40,20 @@ class Operator:
     Args:
         address: `HOST:PORT` or `unix:PATH`, as `cxldevd --operator` was given.
         channel: an open channel to there, which is closed with this; None: open one.
+        credentials: what to show there, where none is given.
+
+    Raises:
+        CredentialsProblem: they cannot be used.
 
     Every method raises `OperatorError` with the device's own words if the device refuses.
     """
 
-    def __init__(self, address: str, *, channel: grpc.Channel | None = None) -> None:
+    def __init__(
+        self, address: str, credentials: ClientCredentials = OPEN, *, channel: grpc.Channel | None = None
+    ) -> None:
         self.address = address
-        self._channel = channel or grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._secured = credentials.ca is not None
+        self._channel = channel or open_channel(address, credentials)
         self._oracle = operator_pb2_grpc.OracleServiceStub(self._channel)
         self._faults = operator_pb2_grpc.FaultServiceStub(self._channel)
 
@@ -91,6 +104,12 @@ class Operator:
             finally:
                 stream.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leave it bare
 
+    def _about_tls(self) -> str:
+        """GRPC says of a TLS listener no more than that it hung up."""
+        if self._secured:
+            return "Does it speak TLS, with a certificate of --tls-ca, and take our --tls-cert?"
+        return "If it speaks TLS, give --tls-ca"
+
     @contextmanager
     def _one_line(self) -> Iterator[None]:
         try:
@@ -100,11 +119,12 @@ class Operator:
             if refusal.reason:
                 # A busy or draining device says so itself, and may be asked again.
                 busy = refusal.code is grpc.StatusCode.UNAVAILABLE
-                raise (Unreachable if busy else OperatorError)(_line(str(refusal))) from error
+                hint = _HINTS.get(refusal.reason, "")
+                raise (Unreachable if busy else OperatorError)(_line(f"{refusal}{hint}")) from error
             if refusal.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
                 raise Unreachable(
                     f"cannot reach {self.address}: {_cause(refusal.message)} "
-                    "(is cxldevd running, and is this its --operator address?)"
+                    f"(is cxldevd running, and is this its --operator address? {self._about_tls()})"
                 ) from error
             if refusal.code is grpc.StatusCode.UNIMPLEMENTED:
                 raise OperatorError(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cramctl.credentials import credentials_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +50,7 @@ MILLI: Final = Parsed("number", _parse_milli)
 
 
 def operator_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--operator ADDR` of every command that talks to a device."""
+    """`--operator ADDR` of every command that talks to a device, and what it is shown there."""
     return click.option(
         "--operator",
         "address",
@@ -58,7 +60,7 @@ def operator_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         show_envvar=True,
         help="Operator's listener of cxldevd: HOST:PORT or unix:PATH.",
-    )(command)
+    )(credentials_options(command))
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cramctl.credentials import given_credentials
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,9 +24,10 @@ def connected(address: str) -> Iterator[Operator]:
     """
     # grpc takes longer to load than everything else together: --help and usage errors do without it.
     from cramctl.operator import Operator, OperatorError  # noqa: PLC0415
+    from cramwire.channel import CredentialsProblem  # noqa: PLC0415
 
     try:
-        with Operator(address) as operator:
+        with Operator(address, given_credentials()) as operator:
             yield operator
-    except OperatorError as error:
+    except (OperatorError, CredentialsProblem) as error:
         raise click.ClickException(str(error)) from error

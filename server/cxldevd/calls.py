@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from cramwire.refusal import CODES
 from cxldev.errors import CommandLost, DeviceError, InvalidField
-from cxldevd.errors import TABLE, DeviceBusy, status_of
+from cxldevd.errors import TABLE, DeviceBusy, Unauthenticated, status_of
 from cxldevd.log import LOG
 from cxldevd.losses import AnswerLost
 from cxldevd.pools import arrived
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cxldev.config import DeviceConfig
     from cxldevd.clock import Clock
+    from cxldevd.identity.gate import Gate
     from cxldevd.losses import Losses
     from cxldevd.pools import CountedPool
     from cxldevd.request_metrics import RequestMetrics
@@ -45,6 +46,8 @@ class Guard:
     clock: Clock
     metrics: RequestMetrics
     losses: Losses
+    gate: Gate | None = None
+    """What callers pass; None: there is nothing to show."""
 
     def refuse(self, operation: str, error: Exception, context: grpc.ServicerContext) -> None:
         """End the call with the status that the error has in the table; raises, as gRPC wants it."""
@@ -97,7 +100,10 @@ class UnaryCall(Generic[_Q, _R]):
         with guard.metrics.running(operation):
             try:
                 # Not by gRPC, which would answer bytes that are no message INTERNAL, without a reason.
-                answer = self._behaviour(self._parse(message), context)
+                request = self._parse(message)
+                if guard.gate is not None:
+                    guard.gate.check(request, context)
+                answer = self._behaviour(request, context)
             except DecodeError:
                 guard.refuse(operation, _no_message(operation), context)
                 raise
@@ -135,7 +141,10 @@ class StreamCall(Generic[_Q, _R]):
         guard, operation = self._guard, self._operation
         with guard.metrics.running(operation, stream=True):
             try:
-                yield from self._behaviour(self._parse(message), context)
+                request = self._parse(message)
+                if guard.gate is not None:
+                    guard.gate.check(request, context)
+                yield from self._behaviour(request, context)
             except DecodeError:
                 guard.refuse(operation, _no_message(operation), context)
                 raise
@@ -150,22 +159,21 @@ class StreamCall(Generic[_Q, _R]):
 
 
 class TurnedAway:
-    """What answers a call that there is no room for: DEVICE_BUSY.
+    """What answers a call that there is no room for, or that nobody known makes.
 
     For gRPC it takes a stream of requests, so that its thread need not wait for one: who opens calls
     and sends nothing on them holds up threads that wait for requests, and shall not hold up this.
     """
 
-    def __init__(self, operation: str, guard: Guard, most: int, pool: CountedPool) -> None:
+    def __init__(self, operation: str, guard: Guard, why: DeviceError, pool: CountedPool) -> None:
         self._operation = operation
         self._guard = guard
-        self._most = most
+        self._why = why
         self.experimental_thread_pool = pool
 
     def __call__(self, _requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         """Abort."""
-        busy = DeviceBusy(f"{self._most} calls are queued already; try again")
-        self._guard.refuse(self._operation, busy, context)
+        self._guard.refuse(self._operation, self._why, context)
 
 
 def _no_message(operation: str) -> InvalidField:
@@ -189,7 +197,7 @@ class Service(_Handler):
         self._max_queued = max_queued
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._queued_in: dict[str, CountedPool] = {}
-        self._turned_away: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._operations: dict[str, str] = {}
 
     @property
     def methods(self) -> frozenset[str]:
@@ -211,8 +219,7 @@ class Service(_Handler):
         self._queued_in[path] = pool = pool or self._control
         call = UnaryCall(operation, behaviour, parse, self._guard, pool)
         self._methods[path] = grpc.unary_unary_rpc_method_handler(call, None, serialize)
-        away = TurnedAway(operation, self._guard, self._max_queued, self._turning_away)
-        self._turned_away[path] = grpc.stream_unary_rpc_method_handler(away)
+        self._operations[path] = operation
 
     def stream(
         self,
@@ -226,14 +233,29 @@ class Service(_Handler):
         operation = behaviour.__name__
         self._guard.metrics.knows(operation, stream=True)
         call = StreamCall(operation, behaviour, parse, self._guard, pool)
-        self._methods[f"/{self.name}/{method}"] = grpc.unary_stream_rpc_method_handler(call, None, serialize)
+        path = f"/{self.name}/{method}"
+        self._methods[path] = grpc.unary_stream_rpc_method_handler(call, None, serialize)
+        self._operations[path] = operation
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The method of a call that has just arrived; None if it is not of this service."""
         path = handler_call_details.method
+        if path not in self._methods:
+            return None
+        gate = self._guard.gate
+        if gate is not None:
+            try:
+                gate.callers.check_early(handler_call_details.invocation_metadata)
+            except Unauthenticated as error:
+                return self._turn_away(path, error)
         pool = self._queued_in.get(path)
         if pool is not None and pool.pending >= self._max_queued:
-            return self._turned_away[path]
-        return self._methods.get(path)
+            busy = DeviceBusy(f"{self._max_queued} calls are queued already; try again")
+            return self._turn_away(path, busy)
+        return self._methods[path]
+
+    def _turn_away(self, path: str, why: DeviceError) -> grpc.RpcMethodHandler[Any, Any]:
+        away = TurnedAway(self._operations[path], self._guard, why, self._turning_away)
+        return grpc.stream_unary_rpc_method_handler(away)

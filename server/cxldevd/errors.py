@@ -32,6 +32,14 @@ class DeviceBusy(errors.DeviceError):
     """Too much is in flight, or the service drains. The service's own refusal, not the device's."""
 
 
+class Unauthenticated(errors.DeviceError):
+    """Nobody that is known calls. The service's own refusal."""
+
+
+class NotAllowed(errors.DeviceError):
+    """Who calls is known, and may not do this. The service's own refusal."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table. `means` is the metric's help: when the reason's counter moves."""
@@ -151,6 +159,16 @@ TABLE: Final[dict[type[errors.DeviceError], Row]] = {
         code_pb2.FAILED_PRECONDITION,
         errors_pb2.ERROR_REASON_MEDIA_READ_ONLY,
         "An armed fault made the media read-only where a page was to be written",
+    ),
+    Unauthenticated: Row(
+        code_pb2.UNAUTHENTICATED,
+        errors_pb2.ERROR_REASON_UNAUTHENTICATED,
+        "No credentials that are known were shown",
+    ),
+    NotAllowed: Row(
+        code_pb2.PERMISSION_DENIED,
+        errors_pb2.ERROR_REASON_NOT_ALLOWED,
+        "A known caller asked for what is another's",
     ),
     errors.UnknownFault: Row(
         code_pb2.NOT_FOUND,

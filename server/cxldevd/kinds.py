@@ -95,6 +95,13 @@ def _optional_address(text: str) -> Any:
     return address
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError(f"{text!r} has an empty name: write ops,alice")
+    return names
+
+
 BYTES: Final = Kind("BYTES", parse_bytes, lambda value: _exact(value, _BYTE_UNITS, "B"))
 DURATION: Final = Kind("TIME", parse_duration, lambda value: _exact(value, _TIME_UNITS, "ns"))
 COUNT: Final = Kind("N", _whole(0))
@@ -107,6 +114,7 @@ OPTIONAL_ADDRESS: Final = Kind(
     "ADDRESS", _optional_address, lambda value: "off" if value is None else str(value)
 )
 PATH: Final = Kind("FILE", Path)
+NAMES: Final = Kind("NAME,...", _names, lambda value: ",".join(value) or "none")
 _MODES: Final = choice(*(str(mode.value) for mode in ExhaustionMode))
 EXHAUSTION: Final = Kind(
     _MODES.metavar, lambda text: ExhaustionMode(_MODES.parse(text)), lambda mode: str(mode.value)

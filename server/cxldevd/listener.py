@@ -10,11 +10,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from cramwire.transport import SERVER_OPTIONS
 from cxldevd.addresses import Address
+from cxldevd.identity.keyring import server_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cxldevd.calls import Service
+    from cxldevd.identity.tls import ServerTls
     from cxldevd.pools import CountedPool
 
 _REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
@@ -43,10 +45,16 @@ class Listener:
     """A gRPC server on one address."""
 
     def __init__(
-        self, address: Address, services: Sequence[Service], health_pool: CountedPool, reflecting: CountedPool
+        self,
+        address: Address,
+        services: Sequence[Service],
+        health_pool: CountedPool,
+        reflecting: CountedPool,
+        tls: ServerTls | None = None,
     ) -> None:
         """The services have threads of their own; `health_pool` is for health checks alone."""
         self._wanted = address
+        self._tls = tls
         self.address = ""
         names = [service.name for service in services]
         self._server = grpc.server(health_pool, options=SERVER_OPTIONS)
@@ -76,7 +84,10 @@ class Listener:
         wanted = self._wanted
         try:
             wanted.check_free()
-            port = self._server.add_insecure_port(str(wanted))
+            if self._tls is None:
+                port = self._server.add_insecure_port(str(wanted))
+            else:
+                port = self._server.add_secure_port(str(wanted), server_credentials(self._tls))
         except OSError as error:
             raise BindError(f"cannot listen on {wanted}: {error.strerror or error}") from None
         except RuntimeError as error:

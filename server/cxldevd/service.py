@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
-from cxldevd.addresses import Address
 from cxldevd.calls import Guard, Service
 from cxldevd.clock import Clock, SystemClock
 from cxldevd.connections import Connections
 from cxldevd.control_path import ControlPath
 from cxldevd.device_calls import DeviceCalls
 from cxldevd.event_lines import EventLines
+from cxldevd.identity.files import CredentialsError
+from cxldevd.identity.keyring import Keyring
 from cxldevd.ids import Ids
 from cxldevd.lanes.calls import LaneCalls, lane_service
 from cxldevd.lanes.commands import LaneCommands
@@ -24,6 +26,7 @@ from cxldevd.losses import Losses
 from cxldevd.memory_calls import MemoryCalls
 from cxldevd.methods import device_service, fault_service, memory_service, oracle_service
 from cxldevd.metrics import DeviceCollector
+from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
 from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
 from cxldevd.request_metrics import RequestMetrics
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from cxldevd.settings import Settings
 
-__all__ = ["BindError", "Cxldevd", "serve"]
+__all__ = ["BindError", "CredentialsError", "Cxldevd", "serve"]
 
 _CONTROL_THREADS: Final = 64
 """Of hosts, and of operators. A call that was opened and sends no request holds one until it is given up."""
@@ -59,8 +62,10 @@ class Cxldevd:
         self.runtime = Runtime(device, clock, Ids(settings.seed))
         registry = CollectorRegistry()
         metrics = RequestMetrics(registry)
+        self.keyring = Keyring(settings)
         self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
-        guard = Guard(device, clock, metrics, losses)
+        guard = Guard(device, clock, metrics, losses, self.keyring.host_gate(self.runtime))
+        operators_guard = replace(guard, gate=self.keyring.operator_gate())
         in_flight = InFlight(settings.max_in_flight_bytes)
         self.host_watchers = Slots(settings.max_watchers, "event streams", max(2, settings.max_watchers // 4))
         self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
@@ -82,7 +87,8 @@ class Cxldevd:
         overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
 
         def service(name: str, pool: CountedPool) -> Service:
-            return Service(name, guard, pool, turning_away, settings.max_queued_calls)
+            mine = operators_guard if pool is operators else guard
+            return Service(name, mine, pool, turning_away, settings.max_queued_calls)
 
         memory_calls = MemoryCalls(self.runtime, in_flight, self.flushes, metrics, settings.time_dilation)
         self.host_services = [
@@ -118,10 +124,11 @@ class Cxldevd:
                 services,
                 _pool(cleanup, _HEALTH_THREADS, f"{side}-health"),
                 _pool(cleanup, _REFLECTION_THREADS, f"{side}-reflection"),
+                tls,
             )
-            for address, services, side in (
-                (settings.listen, self.host_services, "host"),
-                (settings.operator, self.operator_services, "operator"),
+            for address, services, side, tls in (
+                (settings.listen, self.host_services, "host", self.keyring.host_tls),
+                (settings.operator, self.operator_services, "operator", self.keyring.operator_tls),
             )
         ]
         self._event_lines = EventLines(self.runtime)
@@ -147,7 +154,13 @@ class Cxldevd:
             listener.bind()
         self.address, self.operator_address = host.address, operator.address
         if self.settings.metrics is not None:
-            self.metrics_address = _serve_metrics(self.settings.metrics, self.registry, cleanup)
+            keys = self.keyring
+            scraped = MetricsServer(
+                self.settings.metrics, self.registry, keys.metrics_tls, keys.metrics_tokens
+            )
+            scraped.start()
+            cleanup.callback(scraped.stop)
+            self.metrics_address = scraped.address
         self.runtime.start()
         cleanup.callback(self.runtime.stop)
         self._event_lines.start()
@@ -184,6 +197,7 @@ def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
 
     Raises:
         BindError: an address cannot be had.
+        CredentialsError: a certificate or a file of tokens cannot be used.
     """
     with ExitStack() as cleanup:
         service = Cxldevd(settings, clock or SystemClock(), cleanup)
@@ -196,19 +210,3 @@ def _pool(cleanup: ExitStack, threads: int, name: str, spare: int = 0) -> Counte
     pool = CountedPool(threads, name, spare)
     cleanup.callback(pool.shutdown, cancel_futures=True)
     return pool
-
-
-def _serve_metrics(address: Address, registry: CollectorRegistry, cleanup: ExitStack) -> str:
-    try:
-        address.check_free()
-        server, thread = start_http_server(address.port, address.host, registry)
-    except OSError as error:
-        raise BindError(f"metrics: cannot listen on {address}: {error.strerror or error}") from None
-
-    def stop() -> None:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-    cleanup.callback(stop)
-    return str(Address(address.host, server.server_port))

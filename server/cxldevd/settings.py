@@ -3,84 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cramwire.lane import SOCKET_SUFFIX
-from cramwire.transport import MESSAGE_BYTES
-from cxldev.config import PAGE_BYTES, DeviceConfig
 from cxldevd import kinds
-from cxldevd.addresses import MOST_PATH_BYTES, Address
+from cxldevd.configuration import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from cxldevd.kinds import Kind
 
-_MESSAGE_OVERHEAD_BYTES: Final = 4096
-"""What a message holds beside pages and addresses: session, generation, tags; rounded up a lot."""
-
-
-_LISTEN: Final = Address("127.0.0.1", 7700)
-_OPERATOR: Final = Address("127.0.0.1", 7701)
-_METRICS: Final = Address("127.0.0.1", 7702)
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used. One line, which begins with where it was set."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All that `cxldevd` can be told. Sizes in bytes, times in ns.
-
-    Raises:
-        SettingsError: values that contradict each other.
-    """
-
-    device: DeviceConfig = field(default_factory=lambda: DeviceConfig(physical_capacity_bytes=1 << 30))
-    listen: Address = _LISTEN
-    operator: Address = _OPERATOR
-    metrics: Address | None = _METRICS
-    insecure: bool = False
-    lane: str = "auto"
-    max_lanes: int = 64
-    ready_file: Path | None = None
-    workers: int = 4
-    max_watchers: int = 256
-    max_queued_calls: int = 256
-    max_in_flight_bytes: int = 64 << 20
-    time_dilation: float = 0.0
-    drain_grace_ns: int = 5_000_000_000
-    seed: int | None = None
-    log_format: str = "text"
-    log_level: str = "info"
-
-    def __post_init__(self) -> None:
-        for address in (self.listen, self.operator, self.metrics):
-            if address is not None and not address.local and not self.insecure:
-                raise SettingsError(
-                    f"{address} can be reached from other machines, and nothing is encrypted or "
-                    "checked: use a loopback address or unix:PATH, or allow it with --insecure"
-                )
-        if self.lanes and len(os.fsencode(self.listen.path + SOCKET_SUFFIX)) > MOST_PATH_BYTES:
-            raise SettingsError(
-                f"{self.listen} leaves no room for the lane's socket beside it: at most "
-                f"{MOST_PATH_BYTES - len(SOCKET_SUFFIX)} bytes, or no lanes with --lane off"
-            )
-        pages = self.device.max_pages_per_request
-        if pages * (PAGE_BYTES + 8) + _MESSAGE_OVERHEAD_BYTES > MESSAGE_BYTES:
-            most = (MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES) // (PAGE_BYTES + 8)
-            raise SettingsError(
-                f"{pages} pages do not fit a message of {MESSAGE_BYTES} bytes: at most {most}"
-            )
-
-    @property
-    def lanes(self) -> bool:
-        """Whether hosts on this machine may have lanes."""
-        return self.lane == "auto" and bool(self.listen.path)
+__all__ = ["GROUPS", "TABLE", "Setting", "Settings", "SettingsError", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +65,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
             Setting(
                 "metrics", "metrics", kinds.OPTIONAL_ADDRESS, "Prometheus, HTTP; `off` for none. TCP only."
             ),
-            Setting("insecure", "insecure", kinds.SWITCH, "Allow addresses that other machines can reach."),
+            Setting(
+                "insecure",
+                "insecure",
+                kinds.SWITCH,
+                "Let everybody in where other machines can reach an address: no TLS, no identity.",
+            ),
             Setting(
                 "lane",
                 "lane",
@@ -144,6 +83,35 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.PATH,
                 "Written once it serves, JSON: pid, address, operator_address, metrics_address, generation.",
             ),
+        ),
+    ),
+    (
+        "Who may call (files are read again when they change; see docs/identity.md)",
+        (
+            Setting("tls-cert", "identity.cert", kinds.PATH, "This service's certificate chain, PEM."),
+            Setting("tls-key", "identity.key", kinds.PATH, "The private key to it, PEM."),
+            Setting(
+                "host-ca",
+                "identity.hosts.ca",
+                kinds.PATH,
+                "Mutual TLS: hosts show a certificate of this CA; its SAN is the host's name.",
+            ),
+            Setting(
+                "host-tokens",
+                "identity.hosts.tokens",
+                kinds.PATH,
+                "Instead: hosts show a bearer token. Lines of NAME TOKEN.",
+            ),
+            Setting("operator-ca", "identity.operators.ca", kinds.PATH, "The same for operators."),
+            Setting("operator-tokens", "identity.operators.tokens", kinds.PATH, "The same for operators."),
+            Setting(
+                "operator-names",
+                "identity.operator_names",
+                kinds.NAMES,
+                "Operators, by the SAN of their certificates, comma-separated; else all of --operator-ca.",
+            ),
+            Setting("metrics-ca", "identity.scrapers.ca", kinds.PATH, "The same for Prometheus."),
+            Setting("metrics-tokens", "identity.scrapers.tokens", kinds.PATH, "The same for Prometheus."),
         ),
     ),
     (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,6 @@ from cxldev.config import DeviceConfig, ExhaustionMode, LatencyConfig, StagingCo
 from cxldevd.addresses import Address, parse_address
 from cxldevd.settings import TABLE, Settings, SettingsError, build
 from cxldevd.sources import resolve
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def fail(flags: dict[str, str | None], environment: dict[str, str], config: Path | None = None) -> str:
@@ -55,11 +53,22 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     assert resolve({}, {"CXLDEVD_CONFIG": str(one)}, other).workers == 2
 
 
+SIDES = ("hosts", "operators", "scrapers")
+
 EXAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("unix:/run/x.sock", Address("", 0, "/run/x.sock")),
     "operator": ("[::1]:5", Address("::1", 5)),
     "metrics": ("off", None),
     "insecure": ("on", True),
+    "tls-cert": ("own.pem", Path("own.pem")),
+    "tls-key": ("own.key", Path("own.key")),
+    "host-ca": ("ca.pem", Path("ca.pem")),
+    "host-tokens": ("tokens", Path("tokens")),
+    "operator-ca": ("ca.pem", Path("ca.pem")),
+    "operator-tokens": ("tokens", Path("tokens")),
+    "operator-names": ("ops, alice", ("ops", "alice")),
+    "metrics-ca": ("ca.pem", Path("ca.pem")),
+    "metrics-tokens": ("tokens", Path("tokens")),
     "lane": ("off", "off"),
     "physical": ("64MiB", 64 << 20),
     "zratio": ("2500", 2500),
@@ -103,6 +112,14 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
 }
 
 
+_OWN = {"tls-cert": "own.pem", "tls-key": "own.key"}
+NEEDS = {
+    **dict.fromkeys(("tls-cert", "tls-key", "host-ca", "operator-ca", "metrics-ca"), _OWN),
+    "operator-names": {**_OWN, "operator-ca": "ca.pem"},
+}
+"""What some settings cannot do without, given as flags."""
+
+
 def value_of(settings: Settings, name: str) -> Any:
     """What a setting is now."""
     value: Any = settings
@@ -117,9 +134,10 @@ def test_each_setting_from_each_source(name: str, tmp_path: Path) -> None:
     text, value = EXAMPLES[name]
     config = tmp_path / "device.toml"
     config.write_text(f'{name} = "{text}"\n')
-    assert value_of(resolve({name: text}, {}, None), name) == value
-    assert value_of(resolve({}, {TABLE[name].variable: text}, None), name) == value
-    assert value_of(resolve({}, {}, config), name) == value
+    needs = {flag: given for flag, given in NEEDS.get(name, {}).items() if flag != name}
+    assert value_of(resolve({**needs, name: text}, {}, None), name) == value
+    assert value_of(resolve(needs, {TABLE[name].variable: text}, None), name) == value
+    assert value_of(resolve(needs, {}, config), name) == value
     if TABLE[name].default_text != "none":
         assert resolve({name: TABLE[name].default_text}, {}, None) == Settings()
 
@@ -132,7 +150,9 @@ def test_all_that_a_device_is_built_from_can_be_set() -> None:
     fields |= {f"device.latency.{one.name}" for one in dataclasses.fields(LatencyConfig)}
     fields |= {f"device.staging.{one.name}" for one in dataclasses.fields(StagingConfig)}
     fields -= {"device.watermarks", "device.latency", "device.staging"}
-    fields |= {one.name for one in dataclasses.fields(Settings)} - {"device"}
+    fields |= {one.name for one in dataclasses.fields(Settings)} - {"device", "identity"}
+    fields |= {f"identity.{one}" for one in ("cert", "key", "operator_names")}
+    fields |= {f"identity.{side}.{one}" for side in SIDES for one in ("ca", "tokens")}
     assert settable == fields
 
 

@@ -75,6 +75,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: an armed fault refused the command; nothing of it was done. Try again."""
     ERROR_REASON_MEDIA_READ_ONLY: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION, with WriteRefused: an armed fault makes the media read-only there."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 30
+    """UNAUTHENTICATED: no token was shown, or nobody's; or a certificate without a name."""
+    ERROR_REASON_NOT_ALLOWED: _ErrorReason.ValueType  # 31
+    """PERMISSION_DENIED: the caller is known, but not as the host that it names, the session's, or an operator."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper): ...
 
@@ -124,6 +128,10 @@ ERROR_REASON_COMMAND_REFUSED: ErrorReason.ValueType  # 22
 """UNAVAILABLE: an armed fault refused the command; nothing of it was done. Try again."""
 ERROR_REASON_MEDIA_READ_ONLY: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION, with WriteRefused: an armed fault makes the media read-only there."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 30
+"""UNAUTHENTICATED: no token was shown, or nobody's; or a certificate without a name."""
+ERROR_REASON_NOT_ALLOWED: ErrorReason.ValueType  # 31
+"""PERMISSION_DENIED: the caller is known, but not as the host that it names, the session's, or an operator."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

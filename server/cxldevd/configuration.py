@@ -1,0 +1,77 @@
+"""All that `cxldevd` can be told, as values, and which of them contradict each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cramwire.lane import SOCKET_SUFFIX
+from cramwire.transport import MESSAGE_BYTES
+from cxldev.config import PAGE_BYTES, DeviceConfig
+from cxldevd.addresses import MOST_PATH_BYTES, Address
+from cxldevd.identity.credentials import Identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MESSAGE_OVERHEAD_BYTES: Final = 4096
+"""What a message holds beside pages and addresses: session, generation, tags; rounded up a lot."""
+
+
+_LISTEN: Final = Address("127.0.0.1", 7700)
+_OPERATOR: Final = Address("127.0.0.1", 7701)
+_METRICS: Final = Address("127.0.0.1", 7702)
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. One line, which begins with where it was set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that `cxldevd` can be told. Sizes in bytes, times in ns.
+
+    Raises:
+        SettingsError: values that contradict each other.
+    """
+
+    device: DeviceConfig = field(default_factory=lambda: DeviceConfig(physical_capacity_bytes=1 << 30))
+    listen: Address = _LISTEN
+    operator: Address = _OPERATOR
+    metrics: Address | None = _METRICS
+    identity: Identity = field(default_factory=Identity)
+    insecure: bool = False
+    lane: str = "auto"
+    max_lanes: int = 64
+    ready_file: Path | None = None
+    workers: int = 4
+    max_watchers: int = 256
+    max_queued_calls: int = 256
+    max_in_flight_bytes: int = 64 << 20
+    time_dilation: float = 0.0
+    drain_grace_ns: int = 5_000_000_000
+    seed: int | None = None
+    log_format: str = "text"
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        wrong = self.identity.contradiction(self.listen, self.operator, self.metrics, insecure=self.insecure)
+        if wrong:
+            raise SettingsError(wrong)
+        if self.lanes and len(os.fsencode(self.listen.path + SOCKET_SUFFIX)) > MOST_PATH_BYTES:
+            raise SettingsError(
+                f"{self.listen} leaves no room for the lane's socket beside it: at most "
+                f"{MOST_PATH_BYTES - len(SOCKET_SUFFIX)} bytes, or no lanes with --lane off"
+            )
+        pages = self.device.max_pages_per_request
+        if pages * (PAGE_BYTES + 8) + _MESSAGE_OVERHEAD_BYTES > MESSAGE_BYTES:
+            most = (MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES) // (PAGE_BYTES + 8)
+            raise SettingsError(
+                f"{pages} pages do not fit a message of {MESSAGE_BYTES} bytes: at most {most}"
+            )
+
+    @property
+    def lanes(self) -> bool:
+        """Whether hosts on this machine may have lanes."""
+        return self.lane == "auto" and bool(self.listen.path)

@@ -1,0 +1,137 @@
+"""The metrics endpoint: HTTP, or HTTPS where there are credentials; one that stands still holds up nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import socketserver
+import threading
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import MetricsHandler
+
+from cxldevd.addresses import Address
+from cxldevd.errors import Unauthenticated
+from cxldevd.identity.gate import bearer
+from cxldevd.listener import BindError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from cxldevd.identity.tls import ServerTls
+    from cxldevd.identity.tokens import TokenBook
+
+_MOST_CONNECTIONS: Final = 16
+"""At one time. One more turns out the one that came first: a scrape takes milliseconds."""
+_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.05
+"""How long the end may take."""
+
+
+class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    """Serves one registry, whatever the path.
+
+    Args:
+        address: where.
+        registry: what.
+        tls: speak TLS, and ask for a certificate if it has a CA.
+        tokens: serve only who shows one of these.
+
+    Raises:
+        BindError: the address cannot be had.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(
+        self,
+        address: Address,
+        registry: CollectorRegistry,
+        tls: ServerTls | None = None,
+        tokens: TokenBook | None = None,
+    ) -> None:
+        self._tls = tls
+        self._open: OrderedDict[socket.socket, None] = OrderedDict()
+        self._open_lock = threading.Lock()
+        try:
+            address.check_free()
+            where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+            self.address_family = where[0]
+            super().__init__((str(where[4][0]), address.port), _handler(registry, tokens))
+        except OSError as error:
+            raise BindError(f"metrics: cannot listen on {address}: {error.strerror or error}") from None
+        self.address = str(Address(address.host, self.server_port))
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(_POLL_S,), name="cxldevd-metrics", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    # -- as socketserver calls it -------------------------------------------------------------------
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Make room for a new connection, and give it a thread."""
+        with self._open_lock:
+            if len(self._open) >= _MOST_CONNECTIONS:
+                oldest, _ = self._open.popitem(last=False)
+                with contextlib.suppress(OSError):  # it went away by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Handshake, if there is to be one, and answer: on the connection's own thread."""
+        request.settimeout(_TIMEOUT_S)
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        # Another socket object over a copy of the descriptor: the one that is known stays good for its end.
+        with self._tls.context().wrap_socket(request.dup(), server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection's end."""
+        with self._open_lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A peer that hangs up, says nothing, or fails the handshake is no event."""
+
+
+def _handler(
+    registry: CollectorRegistry, tokens: TokenBook | None
+) -> type[http.server.BaseHTTPRequestHandler]:
+    answers: Any = MetricsHandler.factory(registry)
+
+    class Handler(answers):  # type: ignore[misc]  # its author left the types out
+        """Prometheus' own, behind the question who asks."""
+
+        timeout = _TIMEOUT_S
+
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            """Answer, or ask for a token."""
+            if tokens is not None:
+                try:
+                    bearer(tokens, self.headers.get_all("authorization", []))
+                except Unauthenticated as error:
+                    self.send_response(HTTPStatus.UNAUTHORIZED)
+                    self.send_header("WWW-Authenticate", "Bearer")
+                    self.end_headers()
+                    self.wfile.write(f"{error}\n".encode())
+                    return
+            super().do_GET()
+
+    return Handler
