@@ -21,11 +21,7 @@ from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, unanswered
 from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramwire.refusal import Refusal, read_refusal
-from cramwire.v1 import (
-    device_pb2,
-    device_pb2_grpc,
-    types_pb2,
-)
+from cramwire.v1 import device_pb2, device_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

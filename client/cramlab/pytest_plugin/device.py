@@ -181,6 +181,7 @@ class CxlDevice:
 
     def power_cycle(self) -> None:
         """Kill the process and start it on the same ports: all bytes are gone, a new generation."""
+        self._hang_up()
         self.process.restart()
 
     def kill(self) -> None:
@@ -193,12 +194,17 @@ class CxlDevice:
             self.clear()
             return
         tail = self.process.log_tail()
-        self.process.restart()
+        self.power_cycle()
         pytest.fail(f"the test left the shared device dead; it was started again{tail}", pytrace=False)
+
+    def _hang_up(self) -> None:
+        """A connection to a process that has ended fails once more before it is made anew."""
+        self._stack.close()
+        self._operator = None
 
     def close(self) -> None:
         """End it, however it stands. One that did not end in order fails the test."""
-        self._stack.close()
+        self._hang_up()
         try:
             code = self.process.terminate() if self.process.running else self.process.returncode
         except ProcessError as error:
