@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PAGES = 96
 HOUR = 3600 * SECOND
-TRY_S = 0.25
+TRY_S = 0.1
 """How long one try may take while faults are armed."""
-STEPS = 60
+STEPS = 48
 MS = 1_000_000
 
 Draw = random.Random
