@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from cramagent.node_client import NodeClient, NodeRefused, Region, Session
+from cramagent.node_client import NodeClient, Region, Session
+from cramagent.refusals import NodeRefused
 from cramlab.scenario.evaluate import evaluate, passed
 from cramlab.scenario.live.run import run_live
 from cramlab.scenario.model import WireTimes
