@@ -34,7 +34,7 @@ class Field:
     """One setting of a fault."""
 
     name: str
-    """As people write it: `--name` on the command line, `name` (with underscores) in a scenario."""
+    """As people write it: `--name` on the command line, `name` in a scenario."""
     field: str
     """Of the kind's message, or of `FaultScope`."""
     unit: Unit
@@ -47,7 +47,7 @@ class Field:
 
     @property
     def key(self) -> str:
-        """The name where no dash can be: in TOML and in Python."""
+        """The name where no dash can be: in Python."""
         return self.name.replace("-", "_")
 
 

@@ -1,51 +1,65 @@
-"""Faults of a scenario's timeline: every kind of the operator's wire, with its fields.
+"""Faults of a scenario's timeline: every kind of `cramwire.fault_kinds`, with its settings and its scope.
 
-A field's unit is in its name: `device_ns` is written `device = "1us"`, `share_milli` is `share = 0.5`,
-`bytes` is `bytes = "4MiB"`.
+What stands behind a flag of `cramctl inject` stands under the same name here: `--device-jitter 1us` is
+`device-jitter = "1us"`, and what can be given several times is a list.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import zlib
+from typing import TYPE_CHECKING, Any, Final
 
-from cramctl.options import MILLI
 from cramlab.scenario.table import did_you_mean
-from cramwire.units import parse_bytes, parse_duration
+from cramwire.fault_kinds import KINDS
+from cramwire.fault_request import fault_message
 from cramwire.v1 import operator_pb2
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import FieldDescriptor
-
     from cramlab.scenario.table import Table
+    from cramwire.fault_kinds import Field
+
+_OF_A_STEP: Final = ("at", "inject", "as")
+_SEED: Final = "seed"
 
 
-def read_fault(table: Table, kind: str, seed: int) -> operator_pb2.InjectFaultRequest:
+def read_fault(table: Table, name: str, seed: int) -> operator_pb2.InjectFaultRequest:
     """The fault of an entry of the timeline.
 
+    Args:
+        table: the entry.
+        name: what it injects, as `cramctl inject` calls it.
+        seed: of the scenario. Whatever a fault draws, it draws with a seed of its own made from it,
+            unless the file gives one.
+
     Raises:
-        ScenarioError: no such fault, or a field that it does not have.
+        ScenarioError: no such fault, or a setting that it does not have.
     """
-    request = operator_pb2.InjectFaultRequest()
-    kinds = {field.name.replace("_", "-"): field for field in request.fault.DESCRIPTOR.oneofs[0].fields}
-    if kind not in kinds:
-        table.fail(f"there is no fault {kind!r}{did_you_mean(kind, kinds)}", "inject")
-    target = getattr(request.fault, kinds[kind].name)
-    target.SetInParent()
-    for field in target.DESCRIPTOR.fields:
-        key, value = _read(table, field)
-        if key in table:
-            setattr(target, field.name, value)
-        elif field.name == "seed":
-            target.seed = seed
-    return request
+    by_name = {kind.name: kind for kind in KINDS.values()}
+    if name not in by_name:
+        table.fail(f"there is no fault {name!r}{did_you_mean(name, by_name)}", "inject")
+    kind = by_name[name]
+    fields = {field.name: field for field in (*kind.fields, *kind.scope)}
+    values = {
+        field.key: _values(table, field)
+        for field in fields.values()
+        if field.name in table and field.name not in _OF_A_STEP
+    }
+    table.finish((*fields, *_OF_A_STEP))
+    drawn = next((field for field in fields.values() if field.key == _SEED), None)
+    if drawn is not None and (not drawn.goes_with or drawn.goes_with in values):
+        values.setdefault(_SEED, zlib.crc32(f"{seed}/{name}/{table.duration('at')}".encode()))
+    try:
+        return operator_pb2.InjectFaultRequest(fault=fault_message(kind.kind, values))
+    except ValueError as error:
+        return table.fail(str(error))
 
 
-def _read(table: Table, field: FieldDescriptor) -> tuple[str, Any]:
-    for suffix, parse in (("_ns", parse_duration), ("_milli", lambda text: MILLI.convert(text, None, None))):
-        if field.name.endswith(suffix):
-            key = field.name.removesuffix(suffix)
-            return key, table.parsed(key, parse) if key in table else None
-    key = field.name
-    if key not in table:
-        return key, None
-    return key, table.parsed(key, parse_bytes) if key == "bytes" else table.raw(key)
+def _values(table: Table, field: Field) -> Any:
+    """What the file gives for a setting; a list where it can be given several times."""
+    given = table.raw(field.name)
+    if not field.many:
+        return table.parsed(field.name, field.unit.parse)
+    try:
+        return [field.unit.parse(str(one)) for one in (given if isinstance(given, list) else [given])]
+    except ValueError as error:
+        return table.fail(str(error), field.name)
