@@ -9,6 +9,7 @@ to protobuf.
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cramwire.v1 import memory_pb2
@@ -26,6 +27,8 @@ _VARINT: Final = 0
 _LONGEST_LENGTH: Final = 5
 """Bytes of a length: of messages below 2 GiB."""
 _LONGEST_VARINT: Final = 10
+_LONGEST_TAIL: Final = 1 + _LONGEST_VARINT
+"""Bytes of what stands behind the pages."""
 _U64: Final = 2**64 - 1
 
 
@@ -79,6 +82,37 @@ def put_read_response(pieces: Sequence[Buffer], device_ns: int) -> bytes:
     if device_ns:
         parts += [_tag(2, _VARINT), _varint(device_ns)]
     return b"".join(parts)
+
+
+class ReadReply:
+    """A ReadResponse whose pages are written where they stand in it: the message is never joined."""
+
+    def __init__(self, size: int) -> None:
+        """Room for `size` bytes of pages, above 0, all zeros."""
+        head = _tag(1, _LENGTH_DELIMITED) + _varint(size)
+        self._end = len(head) + size
+        self._message = BytesIO()
+        self._message.write(head)
+        # All that it will ever need, or it would be copied when it grows.
+        self._message.seek(self._end + _LONGEST_TAIL - 1)
+        self._message.write(b"\0")
+        self._memory = self._message.getbuffer()
+        self.pages: Final = self._memory[len(head) : self._end]
+        """Where the pages go. Not to be used once the message was taken."""
+
+    def take(self, device_ns: int) -> bytes:
+        """The message, not copied; once.
+
+        Raises:
+            BufferError: somebody still holds a part of `pages`.
+        """
+        self.pages.release()
+        self._memory.release()
+        self._message.seek(self._end)
+        if device_ns:
+            self._message.write(_tag(2, _VARINT) + _varint(device_ns))
+        self._message.truncate()
+        return self._message.getvalue()
 
 
 def take_write_request(message: bytes) -> PageRequest:

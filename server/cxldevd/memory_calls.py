@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from cramwire.page_messages import put_read_response
+from cramwire.page_messages import ReadReply, put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
 from cxldev.config import PAGE_BYTES
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
     from cxldevd.waiting import Caller
+
+
+_NOWHERE: Final = memoryview(b"")
+"""Where one page goes that stands for itself."""
 
 
 class _OfThread(threading.local):
@@ -63,8 +67,6 @@ class MemoryCalls:
         config = runtime.config
         self._most_bytes = config.max_pages_per_request * PAGE_BYTES
         self._of_thread = _OfThread(config.zstd_level, self._most_bytes)
-        self._warm: list[memoryview] = []
-        """Memory for the pages of one read each, that no read uses now. Fresh memory would be zeroed."""
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
@@ -76,17 +78,13 @@ class MemoryCalls:
 
     def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        # Not the thread's: a call that waits for its device time holds them, and in emulated time calls
-        # that wait share one thread.
-        try:
-            pages = self._warm.pop()
-        except IndexError:
-            pages = memoryview(bytearray(self._most_bytes))
-        try:
-            outcome = self.load(*from_wire.page_request(request), pages, context)
+        ref, dpas = from_wire.page_request(request)
+        if len(dpas) <= 1:
+            outcome = self.load(ref, dpas, _NOWHERE, context)
             return put_read_response((outcome.data,), outcome.device_ns)
-        finally:
-            self._warm.append(pages)
+        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes))
+        device_ns = self.load(ref, dpas, reply.pages, context).device_ns
+        return reply.take(device_ns)
 
     def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
         """Give ranges up."""

@@ -57,6 +57,27 @@ def test_read_responses_are_the_same(data: bytes, device_ns: int) -> None:
     assert taken.device_ns == device_ns
 
 
+@given(st.binary(min_size=1, max_size=10_000), DEVICE_NS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@example(bytes(3 * 4096), 0)
+@example(bytes(range(256)) * 16, 2**64 - 1)
+def test_a_reply_that_is_written_in_place_is_the_same(data: bytes, device_ns: int) -> None:
+    """The pages go straight into the message, and it ends where it has to."""
+    reply = by_hand.ReadReply(len(data))
+    reply.pages[:] = data
+    message = memory_pb2.ReadResponse(data=data, device_ns=device_ns).SerializeToString()
+    assert reply.take(device_ns) == message
+
+
+def test_a_reply_is_not_taken_while_somebody_may_write_to_it() -> None:
+    """What was sent must not change."""
+    reply = by_hand.ReadReply(8192)
+    part = reply.pages[:4096]
+    with pytest.raises(BufferError):
+        reply.take(1)
+    part.release()
+
+
 def write_fields(message: memory_pb2.WriteRequest) -> tuple[str, str, bytes, bytes]:
     """What a WriteRequest says."""
     return message.session, message.generation, packed(list(message.dpas)), message.data
