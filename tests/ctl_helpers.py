@@ -133,9 +133,13 @@ class FakeDevice(operator_pb2_grpc.OracleServiceServicer, operator_pb2_grpc.Faul
         yield from self.streams.pop(0)
 
     def _armed(self) -> pb.ArmedFault:
-        fault = pb.Fault(exhaustion=pb.ExhaustionFault(share_milli=500))
+        scope = pb.FaultScope(host="host-a", operations=[pb.OPERATION_WRITE], count=5)
         return pb.ArmedFault(
-            fault_id="f1", fault=fault, armed_wall_time_ns=1_700_000_000_000_000_000, fired=3
+            fault_id="f1",
+            fault=pb.Fault(exhaustion=pb.ExhaustionFault(share_milli=500), scope=scope),
+            armed_wall_time_ns=1_700_000_000_000_000_000,
+            fired=3,
+            left=2,
         )
 
     def _refuse(self, context: grpc.ServicerContext) -> NoReturn:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.policy.host import ON_NODE, AccessKind
-from cramagent.policy.settings import PAGE_BYTES
 from cramagent.truth import digest_pages
 
 if TYPE_CHECKING:
@@ -138,25 +137,30 @@ class Accesses:
         while done < len(vpns):
             if done:
                 self._performer.resume(wait=True)
+            in_dram: list[int] = []
+            frames: list[int] = []
             for index, access in enumerate(self._fault_in(host_pages[done:], write=True), done):
                 done += 1
-                page = view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
                 if access.kind is _DRAM:
-                    self._dram.frame(access.where)[:] = page
-                    self._truth.remember(space, vpns[index], digests[index])
+                    in_dram.append(index)
+                    frames.append(access.where)
                 elif access is ON_NODE:
-                    self._dram.frame(self._dram.scratch[len(on_node)])[:] = page
                     on_node.append(index)
                 elif access.kind is AccessKind.BUS_ERROR:
                     failed.append(vpns[index])
                 else:
                     later.append(vpns[index])
+            self._dram.put(frames, view, in_dram)
+            self._truth.remember_all(
+                space, [vpns[index] for index in in_dram], [digests[index] for index in in_dram]
+            )
             if failed and self._host.killed(host_space):
                 return failed, later
         if on_node:
-            frames = self._dram.scratch[: len(on_node)]
+            scratch = self._dram.scratch[: len(on_node)]
+            self._dram.put(scratch, view, on_node)
             wanted = [host_pages[index] for index in on_node]
-            answers = self._performer.drive(self._host.store(wanted, frames, self._now_ns()))
+            answers = self._performer.drive(self._host.store(wanted, scratch, self._now_ns()))
             for index, access in zip(on_node, answers, strict=True):
                 if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
                     self._truth.remember(space, vpns[index], digests[index])

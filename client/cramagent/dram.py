@@ -50,9 +50,14 @@ class Dram:
             view[frames[0] * PAGE_BYTES : (frames[-1] + 1) * PAGE_BYTES] = data
             return
         source = memoryview(data)
-        for index, number in enumerate(frames):
-            view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = source[
-                index * PAGE_BYTES : (index + 1) * PAGE_BYTES
+        self.put(frames, source, range(len(frames)))
+
+    def put(self, frames: Sequence[int], data: memoryview, positions: Sequence[int]) -> None:
+        """Page `positions[i]` of `data` into `frames[i]`."""
+        view = self._view
+        for number, position in zip(frames, positions, strict=True):
+            view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = data[
+                position * PAGE_BYTES : (position + 1) * PAGE_BYTES
             ]
 
     def zero(self, frames: Sequence[int]) -> None:

@@ -15,6 +15,7 @@ from cramagent.credit_keeper import CreditKeeper
 from cramagent.lease import LeaseKeeper
 from cramagent.policy.answers import NodeReading
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
+from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.watcher import EventWatcher
 from cramagent.write_behind import WriteBehind
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cramagent.messages import Message
     from cramagent.node_client import NodeClient, Region, Session
     from cramagent.policy.credits import CreditRequest
-    from cramwire.v1 import types_pb2
+    from cramwire.v1 import device_pb2, types_pb2
 
 NS_PER_S: Final = 1_000_000_000
 _REATTACH_EVERY_NS: Final = NS_PER_S // 2
@@ -61,6 +62,7 @@ class NodeLink:
         """Of the last session, also after its end."""
         self._inbox = inbox
         self._clock = clock
+        self._identity: device_pb2.IdentifyResponse | None = None
         self._session: Session | None = None
         self._keeper: LeaseKeeper | None = None
         self._watcher: EventWatcher | None = None
@@ -85,7 +87,7 @@ class NodeLink:
         """
         assert self._session is None, self._session
         began_ns = self._clock.now_ns()
-        self.client.identify(wait_s=wait_s)
+        self._identity = self.client.identify(wait_s=wait_s)
         left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.now_ns() - began_ns) / NS_PER_S)
         try:
             session, telemetry = self.client.attach(
@@ -188,18 +190,23 @@ class NodeLink:
         """Telemetry as the policy reads it. Device-wide events carry no region: ours was last as it was."""
         if telemetry.HasField("region") and telemetry.region.host == self.region.host:
             self._last_region = telemetry.region
-        region = self._last_region
+        region, identity = self._last_region, self._identity
         assert region is not None, "attach tells of the region"
+        assert identity is not None, "attach asks for it"
+        # No new page can have the empty part of the staging buffer, what lies there will need as much
+        # again, and what is promised to writable pages is theirs.
+        kept_bytes = identity.staging_bytes + region.credit_pages * PAGE_BYTES
         return NodeReading(
             watermark=max(1, telemetry.watermark),
             no_more_writes=telemetry.no_more_writes,
-            media_free_bytes=telemetry.media_free_bytes,
+            media_free_bytes=max(0, telemetry.media_free_bytes - kept_bytes),
             ratio_milli=region.ratio_milli,
             zratio_milli=telemetry.zratio_milli,
             stored_pages=region.stored_pages,
             region_free_bytes=max(0, region.limit_media_bytes - region.media_used_bytes),
             region_limit_bytes=region.limit_media_bytes,
             logical_bytes=region.logical_bytes,
+            worst_page_bytes=PAGE_BYTES + identity.metadata_bytes,
         )
 
     # -- data, as the performer asks for it ---------------------------------------------------------

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class PageIndex:
     """(space, vpn) pairs, each once, at positions 0..len-1. A position stays unless pages go away."""
@@ -19,11 +24,13 @@ class PageIndex:
     def __contains__(self, page: tuple[int, int]) -> bool:
         return page in self._where
 
-    def add(self, page: tuple[int, int]) -> None:
-        """Add a page; nothing if it is there."""
-        if page not in self._where:
-            self._where[page] = len(self._pages)
-            self._pages.append(page)
+    def add(self, pages: Iterable[tuple[int, int]]) -> None:
+        """Add pages; nothing for those that are there."""
+        where = self._where
+        for page in pages:
+            if page not in where:
+                where[page] = len(self._pages)
+                self._pages.append(page)
 
     def remove(self, page: tuple[int, int]) -> None:
         """Take a page out; the last one takes its position. Nothing if it is not there."""

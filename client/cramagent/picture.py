@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Picture:
         """A picture of a machine; called by the main loop only."""
         return cls(
             host=machine.host.snapshot(),
-            counters=deepcopy(machine.host.counters),
+            counters=copy(machine.host.counters),
             faults=machine.host.faults.rows(),
             tally=deepcopy(machine.tally),
             tiers={

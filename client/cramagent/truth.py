@@ -56,6 +56,13 @@ class Truth:
         if self._doubts:
             self._doubts.pop((space, vpn), None)
 
+    def remember_all(self, space: int, vpns: Sequence[int], digests: Sequence[int]) -> None:
+        """As `remember`, for many pages of one space."""
+        self._spaces.setdefault(space, {}).update(zip(vpns, digests, strict=True))
+        if self._doubts:
+            for vpn in vpns:
+                self._doubts.pop((space, vpn), None)
+
     def doubt(self, space: int, vpn: int, digest_: int) -> None:
         """A store of these bytes was not answered: old and new are right until a store or read settles it."""
         self._doubts.setdefault((space, vpn), set()).add(digest_)

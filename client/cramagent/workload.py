@@ -96,18 +96,18 @@ class Workload:
     def _store(
         self, space: int, vpns: Sequence[int], data: bytes | memoryview, digests: Sequence[int] = ()
     ) -> None:
-        for vpn in vpns:
-            if (space, vpn) in self._lost:
-                # These bytes take the place of the ones that would have been brought back.
-                del self._lost[space, vpn]
-                self._tally.restored += 1
-            self._deferred.pop((space, vpn), None)
+        if self._lost or self._deferred:
+            for vpn in vpns:
+                if (space, vpn) in self._lost:
+                    # These bytes take the place of the ones that would have been brought back.
+                    del self._lost[space, vpn]
+                    self._tally.restored += 1
+                self._deferred.pop((space, vpn), None)
         failed, later = self._accesses.store(space, vpns, data, digests)
         if self._killed(space):
             return
         self._deferred.update(((space, vpn), None) for vpn in later)
-        for vpn in vpns:
-            self._index.add((space, vpn))
+        self._index.add((space, vpn) for vpn in vpns)
         for vpn in failed:
             self._lose(space, vpn)
 
@@ -127,8 +127,7 @@ class Workload:
     def _fork(self, parent: int, child: int) -> None:
         self.spaces[child] = self._host.fork(self.spaces[parent])
         self._truth.fork(parent, child)
-        for vpn, _ in self._truth.pages(parent):
-            self._index.add((child, vpn))
+        self._index.add((child, vpn) for vpn, _ in self._truth.pages(parent))
         for waiting in (self._lost, self._deferred):
             for space, vpn in list(waiting):
                 if space == parent:

@@ -78,16 +78,36 @@ def describe_region(region: operator_pb2.RegionStatus) -> JsonDict:
 
 
 def describe_fault(armed: operator_pb2.ArmedFault) -> JsonDict:
-    """One armed fault: its id, its kind, what it was armed with, and how often it fired."""
+    """One armed fault: what it was armed with, what it is confined by, how often it fired, how long it stays.
+
+    `left` and `ends_at` are null where nothing ends it but `cramctl clear`.
+    """
     kind = armed.fault.WhichOneof("kind") or ""
     settings = scalars(getattr(armed.fault, kind), present=True) if kind else {}
+    if "trouble" in settings:
+        settings["trouble"] = _word(operator_pb2.EventTrouble.Name(settings["trouble"]), "EVENT_TROUBLE_")
     return {
         "fault": armed.fault_id,
         "kind": kind,
         **settings,
+        "scope": _scope(armed.fault.scope),
         "armed_at": iso_time(armed.armed_wall_time_ns),
         "fired": armed.fired,
+        "left": armed.left if armed.HasField("left") else None,
+        "ends_at": iso_time(armed.ends_wall_time_ns) if armed.HasField("ends_wall_time_ns") else None,
     }
+
+
+def _scope(scope: operator_pb2.FaultScope) -> JsonDict:
+    """What a fault is confined by; empty: by nothing."""
+    found = scalars(scope, present=True)
+    if "range" in found:
+        found["range"] = {"start": scope.range.start, "length": scope.range.length}
+    if "operations" in found:
+        found["operations"] = [
+            _word(operator_pb2.Operation.Name(one), "OPERATION_") for one in scope.operations
+        ]
+    return found
 
 
 def describe_event(event: types_pb2.Event) -> JsonDict:
@@ -125,9 +145,12 @@ def _event_facts(event: types_pb2.Event, kind: str) -> JsonDict:
         return {"region": detached.host, "cause": cause}
     if kind == "region_resized":
         return {"region": event.region_resized.host, "size": event.region_resized.logical_bytes}
-    if kind in {"fault_armed", "fault_cleared"}:
-        fault = event.fault_armed if kind == "fault_armed" else event.fault_cleared
-        return {"fault": fault.fault_id, "kind": fault.kind}
+    if kind == "fault_armed":
+        return {"fault": event.fault_armed.fault_id, "kind": event.fault_armed.kind}
+    if kind == "fault_cleared":
+        cleared = event.fault_cleared
+        cause = _word(types_pb2.FaultClearCause.Name(cleared.cause), "FAULT_CLEAR_CAUSE_")
+        return {"fault": cleared.fault_id, "kind": cleared.kind, "cause": cause, "fired": cleared.fired}
     if kind == "device_reset":
         return {"next_generation": event.device_reset.next_generation}
     return {}
@@ -142,6 +165,11 @@ def scalars(message: Message, *, present: bool = False) -> JsonDict:
         if not present or (message.HasField(field.name) if field.has_presence else value):
             found[field.name] = value
     return found
+
+
+def _word(name: str, prefix: str) -> str:
+    """An enum's value as people write it."""
+    return name.removeprefix(prefix).lower()
 
 
 def watermark(level: int) -> str:

@@ -115,7 +115,7 @@ def event_line(event: dict[str, Any]) -> str:
         "region_detached": "{region} ({cause})",
         "region_resized": "{region} to {size}",
         "fault_armed": "{kind} {fault}",
-        "fault_cleared": "{kind} {fault}",
+        "fault_cleared": "{kind} {fault} ({cause}, fired {fired} times)",
         "device_reset": "next generation {next_generation}",
     }.get(event["event"], "")
     shown = dict(event)

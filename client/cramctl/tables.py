@@ -132,11 +132,40 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
 
 def _faults(faults: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("fault", "kind", "armed with", "since"):
+    for heading in ("fault", "kind", "armed with", "since (UTC)"):
         table.add_column(heading)
     table.add_column("fired", justify="right")
-    plain = {"fault", "kind", "armed_at", "fired"}
+    table.add_column("until")
+    plain = {"fault", "kind", "scope", "armed_at", "fired", "left", "ends_at"}
     for fault in faults:
-        settings = ", ".join(f"{key}={value}" for key, value in fault.items() if key not in plain)
-        table.add_row(fault["fault"], fault["kind"], settings, fault["armed_at"], f"{fault['fired']:,}")
+        with_what = _settings({key: value for key, value in fault.items() if key not in plain})
+        only = _settings(fault["scope"])
+        table.add_row(
+            fault["fault"],
+            fault["kind"],
+            "; ".join(part for part in (with_what, f"only {only}" if only else "") if part),
+            _time_of_day(fault["armed_at"]),
+            f"{fault['fired']:,}",
+            _until(fault),
+        )
     return table
+
+
+def _until(fault: dict[str, Any]) -> str:
+    """What ends the fault by itself, if anything does."""
+    ends = [] if fault["left"] is None else [f"{fault['left']:,} more"]
+    ends += [] if fault["ends_at"] is None else [_time_of_day(fault["ends_at"])]
+    return " or ".join(ends) or "cleared"
+
+
+def _time_of_day(moment: str) -> str:
+    """`22:13:20` of an ISO 8601 moment."""
+    return moment[11:19]
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    """`wall_ns=1000000, tail_milli=10`."""
+    return ", ".join(
+        f"{key}={' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in settings.items()
+    )

@@ -10,8 +10,8 @@ from cramagent.page_index import PageIndex
 def test_it_holds_each_page_once() -> None:
     """Adding twice is adding once; removing what is not there is nothing."""
     index = PageIndex()
-    index.add((0, 1))
-    index.add((0, 1))
+    index.add([(0, 1)])
+    index.add([(0, 1)])
     index.remove((0, 2))
     assert len(index) == 1
     assert (0, 1) in index
@@ -24,7 +24,7 @@ def test_it_agrees_with_a_set() -> None:
     for _ in range(2000):
         page = (drawn.randrange(2), drawn.randrange(50))
         if drawn.random() < 0.5:
-            index.add(page)
+            index.add([page])
             model.add(page)
         else:
             index.remove(page)

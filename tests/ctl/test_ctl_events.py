@@ -118,7 +118,14 @@ def test_a_reset_goes_on_in_the_same_stream(device: FakeDevice) -> None:
         ),
         ({"region_resized": types_pb2.RegionResized(host="a", logical_bytes=1 << 20)}, "a to 1.0 MiB"),
         ({"fault_armed": types_pb2.FaultArmed(fault_id="f1", kind="latency")}, "latency f1"),
-        ({"fault_cleared": types_pb2.FaultCleared(fault_id="f1", kind="latency")}, "latency f1"),
+        (
+            {
+                "fault_cleared": types_pb2.FaultCleared(
+                    fault_id="f1", kind="latency", cause=types_pb2.FAULT_CLEAR_CAUSE_COUNT, fired=3
+                )
+            },
+            "latency f1 (count, fired 3 times)",
+        ),
         ({"device_reset": types_pb2.DeviceReset(next_generation=NEXT)}, f"next generation {NEXT}"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

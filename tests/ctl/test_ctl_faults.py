@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from cramwire.fault_kinds import KINDS
 from cramwire.v1 import operator_pb2 as pb
+from cramwire.v1 import types_pb2
 
 if TYPE_CHECKING:
     from ctl_helpers import Ctl, FakeDevice
@@ -31,6 +33,58 @@ if TYPE_CHECKING:
             "latency --device 1us --wall 1ms",
             pb.Fault(latency=pb.LatencyFault(device_ns=1_000, wall_ns=1_000_000)),
         ),
+        (
+            "exhaustion --share 0.9 --ramp 10s --for 1min",
+            pb.Fault(
+                exhaustion=pb.ExhaustionFault(share_milli=900, ramp_ns=10_000_000_000),
+                scope=pb.FaultScope(duration_ns=60_000_000_000),
+            ),
+        ),
+        (
+            "latency --tail 0.01 --wall-tail 50ms --only read --only write --of 0.5 --seed 7",
+            pb.Fault(
+                latency=pb.LatencyFault(tail_milli=10, wall_tail_ns=50_000_000),
+                scope=pb.FaultScope(
+                    operations=[pb.OPERATION_READ, pb.OPERATION_WRITE], share_milli=500, seed=7
+                ),
+            ),
+        ),
+        (
+            "read-only-media --only-host a --range 0x10000+64KiB --count 3",
+            pb.Fault(
+                read_only_media=pb.ReadOnlyMediaFault(),
+                scope=pb.FaultScope(
+                    host="a", range=types_pb2.DpaRange(start=1 << 16, length=1 << 16), count=3
+                ),
+            ),
+        ),
+        (
+            "bit-flip --host a --dpa 0x1000 --bits 8 --seed 3",
+            pb.Fault(bit_flip=pb.BitFlipFault(host="a", dpas=[4096], bits=8, seed=3)),
+        ),
+        ("staging-overflow", pb.Fault(staging_overflow=pb.StagingOverflowFault())),
+        ("stuck-trim --delay 5ms", pb.Fault(stuck_trim=pb.StuckTrimFault(delay_ns=5_000_000))),
+        ("flush-hang", pb.Fault(flush_hang=pb.FlushHangFault())),
+        (
+            "control-stall --only renew",
+            pb.Fault(
+                control_stall=pb.ControlStallFault(), scope=pb.FaultScope(operations=[pb.OPERATION_RENEW])
+            ),
+        ),
+        ("refused-command", pb.Fault(refused_command=pb.RefusedCommandFault())),
+        (
+            "unanswered-command --carried-out",
+            pb.Fault(unanswered_command=pb.UnansweredCommandFault(carried_out=True)),
+        ),
+        ("dropped-connection", pb.Fault(dropped_connection=pb.DroppedConnectionFault())),
+        (
+            "event --trouble late --delay 1s --event watermark-crossed",
+            pb.Fault(
+                event=pb.EventFault(
+                    trouble=pb.EVENT_TROUBLE_LATE, delay_ns=1_000_000_000, events=["watermark_crossed"]
+                )
+            ),
+        ),
         ("reset", pb.Fault(reset=pb.ResetFault())),
     ],
 )
@@ -41,6 +95,27 @@ def test_each_fault_goes_over_the_wire_as_it_was_meant(
     result = ctl("inject", *arguments.split())
     assert result.exit_code == 0, result.output
     assert device.injected == [fault]
+
+
+def test_the_table_of_kinds_is_the_wires() -> None:
+    """Every kind of fault of the contract, and every field of its message and of its scope, once."""
+    messages = pb.Fault.DESCRIPTOR.oneofs_by_name["kind"].fields
+    assert set(KINDS) == {field.name for field in messages}
+    scope = set(pb.FaultScope.DESCRIPTOR.fields_by_name)
+    for message in messages:
+        kind = KINDS[message.name]
+        assert message.message_type is not None
+        assert sorted(field.field for field in kind.fields) == sorted(message.message_type.fields_by_name)
+        assert {field.field for field in kind.scope} <= scope
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_example_is_right(ctl: Ctl, device: FakeDevice, kind: str) -> None:
+    """As it stands in the help."""
+    for example in KINDS[kind].examples:
+        result = ctl("inject", KINDS[kind].name, *example.split())
+        assert result.exit_code == 0, result.output
+        assert device.injected[-1].WhichOneof("kind") == kind
 
 
 def test_the_answer_for_people_names_what_to_clear(ctl: Ctl) -> None:

@@ -35,8 +35,11 @@ def test_status_is_json_where_no_terminal_listens(ctl: Ctl) -> None:
             "fault": "f1",
             "kind": "exhaustion",
             "share_milli": 500,
+            "scope": {"host": "host-a", "operations": ["write"], "count": 5},
             "armed_at": "2023-11-14T22:13:20.000Z",
             "fired": 3,
+            "left": 2,
+            "ends_at": None,
         }
     ]
 
@@ -45,7 +48,7 @@ def test_status_as_a_table(ctl: Ctl) -> None:
     """What a person looks for is there: sizes with units, the ratio, the hosts."""
     result = ctl("status", "--table")
     assert result.exit_code == 0, result.output
-    for expected in ("64.0 MiB of media", "192.0 MiB", "2.95:1", "above high", "host-a", "share_milli=500"):
+    for expected in ("64.0 MiB of media", "192.0 MiB", "2.95:1", "above high", "host-a", "exhaustion"):
         assert expected in result.stdout
 
 
@@ -62,7 +65,9 @@ def test_no_more_writes_stands_out() -> None:
 def test_faults_in_both_forms(ctl: Ctl) -> None:
     """A list as JSON, lines as a table."""
     assert ctl.json("faults", "--json")[0]["fault"] == "f1"
-    assert "exhaustion" in ctl("faults", "--table").stdout
+    table = ctl("faults", "--table").stdout
+    for expected in ("exhaustion", "share_milli=500", "22:13:20", "2 more"):
+        assert expected in table
 
 
 def test_a_device_that_is_not_there_is_one_line(unused_address: str) -> None:

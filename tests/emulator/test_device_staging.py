@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cxldev.config import PAGE_BYTES, DeviceConfig, ExhaustionMode, StagingConfig
-from cxldev.errors import ConfigError, NoMoreWrites, Poisoned, RegionInUse, RegionLimit
+from cxldev.errors import ConfigError, InvalidField, NoMoreWrites, Poisoned, RegionInUse, RegionLimit
 from cxldev.events import NoMoreWritesEntered, PoisonFound
-from cxldev.faults import ExhaustionFault, PoisonFault
+from cxldev.faults import ExhaustionFault, PoisonFault, StagingOverflowFault
 from cxldev.outcomes import PageKind
 from emulator_helpers import MIB, Bench, at, random_page, random_pages, same_page, small_config, zero_page
 
@@ -271,6 +271,28 @@ def test_injected_poison_takes_a_page_out_of_the_buffer() -> None:
         bench.read(ref, 0)
     bench.write(ref, 0, raw_pages(1))
     assert bench.read(ref, 0, 2) == raw_pages(2)
+
+
+def test_an_overflow_loses_what_would_have_fitted() -> None:
+    """The fault: acknowledged pages are lost on their way to the media, though there is room for them."""
+    bench = staged()
+    ref = bench.attach()
+    bench.inject(StagingOverflowFault())
+    bench.write(ref, 0, raw_pages(3))
+    assert bench.read(ref, 0, 3) == raw_pages(3)
+    bench.now_ns += 1_000
+    with pytest.raises(Poisoned):
+        bench.read(ref, 0, 3)
+    assert bench.device.counters.poison_created_staging_pages == 3
+    assert not bench.device.telemetry(ref, bench.now_ns).no_more_writes
+    assert PoisonFound((0, PAGE_BYTES, 2 * PAGE_BYTES)) in bench.event_kinds()
+    bench.device.audit()
+
+
+def test_an_overflow_needs_a_buffer() -> None:
+    """A fault that could never fire is refused."""
+    with pytest.raises(InvalidField, match="--staging"):
+        Bench().inject(StagingOverflowFault())
 
 
 def test_the_buffer_is_set_aside() -> None:

@@ -99,3 +99,11 @@ def test_a_new_session_remembers_nothing() -> None:
     media.raw = 0
     media.comes(media.taken())
     assert media.allowed == 32
+
+
+def test_a_page_is_as_large_as_the_device_says() -> None:
+    """With its metadata: a reading's room is counted in the largest pages that there can be."""
+    admittance = Admittance(PolicySettings(dram_pages=64, admission=Admission.UPPER_BOUND))
+    free = 10 * 5000
+    admittance.reading(a_reading(media_free_bytes=free, worst_page_bytes=5000), 0, 0)
+    assert admittance.allowance(64) == 10

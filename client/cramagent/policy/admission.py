@@ -52,7 +52,7 @@ class Admittance:
         allocated, trimmed = self._before
         missing = max(0, held_pages - reading.stored_pages)
         unseen = max(missing, min(allocated, held_pages - reading.stored_pages + trimmed))
-        self._room = free // WORST_PAGE_BYTES - unseen
+        self._room = free // reading.worst_page_bytes - unseen
 
     def allowance(self, pages: int) -> int:
         """Of so many pages, how many may be offered."""

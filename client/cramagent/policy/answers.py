@@ -118,7 +118,7 @@ class NodeReading:
     """1 above high, 2 high, 3 medium, 4 low, 5 critical: as `cramwire.v1.WatermarkLevel`."""
     no_more_writes: bool
     media_free_bytes: int
-    """Of the whole device."""
+    """Of the whole device; what new pages may take of it."""
     ratio_milli: int
     """Observed in this host's region; 0 while nothing is stored."""
     zratio_milli: int
@@ -131,6 +131,8 @@ class NodeReading:
     """Media that the region may take at most."""
     logical_bytes: int
     """Size of the region's DPA space."""
+    worst_page_bytes: int = PAGE_BYTES + 16
+    """Media that a page takes at most: stored raw, with the device's metadata (its default here)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.watermark <= 5:
