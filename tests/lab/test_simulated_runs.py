@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cramlab.scenario.evaluate import evaluate, passed
+from cramlab.scenario.model import Clear, Inject, Step
 from cramlab.scenario.problem import ScenarioError
 from cramlab.scenario.reader import read_scenario
 from cramlab.scenario.report import make_report
 from cramlab.simulated.simulate import NotSimulated, simulate
+from cramwire.v1 import operator_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +201,31 @@ def test_a_wire_that_cannot_be_is_refused_with_its_line(tmp_path: Path) -> None:
     """As everything in a scenario."""
     with pytest.raises(ScenarioError, match=r":\d+: .*not 0 to 10"):
         run(tmp_path, DEVICE, HOST, "[wire]\njitter = 11\n")
+
+
+F = operator_pb2.Fault
+HALF = operator_pb2.FaultScope(share_milli=500)
+FAULTS = {
+    "stalled control path": F(control_stall=operator_pb2.ControlStallFault()),
+    "unanswered commands": F(unanswered_command=operator_pb2.UnansweredCommandFault(), scope=HALF),
+    "dropped connections": F(dropped_connection=operator_pb2.DroppedConnectionFault(), scope=HALF),
+    "refused commands": F(refused_command=operator_pb2.RefusedCommandFault(), scope=HALF),
+    "lost events": F(event=operator_pb2.EventFault(trouble=operator_pb2.EVENT_TROUBLE_LOST)),
+    "latency": F(latency=operator_pb2.LatencyFault(wall_ns=20_000_000)),
+    "stuck TRIM": F(stuck_trim=operator_pb2.StuckTrimFault()),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_host_outlives_the_faults_of_the_service(tmp_path: Path, fault: operator_pb2.Fault) -> None:
+    """The same faults as live: armed for a second, cleared, and every page that can be read is right."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(
+        f'question = "?"\nseed = 2\nduration = "4s"\nsample = "1s"\n{DEVICE}lease = "30s"\n{HOST}'
+    )
+    request = operator_pb2.InjectFaultRequest(fault=fault)
+    timeline = (Step(SECOND, Inject("it", "fault", request), 1), Step(2 * SECOND, Clear(None), 1))
+    outcome = simulate(replace(read_scenario(path), timeline=timeline))
+    assert passed(outcome, evaluate(outcome)), outcome.problems
+    assert last(outcome, "a", "cram_mismatched_pages_total") == 0
+    assert last(outcome, "device", "cxldev_attached_hosts") == 0
