@@ -132,17 +132,20 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
 
 def _faults(faults: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("fault", "kind", "armed with", "since (UTC)"):
-        table.add_column(heading)
+    # The id begins with the kind.
+    table.add_column("fault", no_wrap=True)
+    table.add_column("armed with", overflow="fold")
+    table.add_column("since (UTC)")
     table.add_column("fired", justify="right")
     table.add_column("until")
     plain = {"fault", "kind", "scope", "armed_at", "fired", "left", "ends_at"}
     for fault in faults:
         with_what = _settings({key: value for key, value in fault.items() if key not in plain})
-        only = _settings(fault["scope"])
+        # Count and time are in what is left of them.
+        bounds = {key: value for key, value in fault["scope"].items() if key not in {"count", "duration_ns"}}
+        only = _settings(bounds)
         table.add_row(
             fault["fault"],
-            fault["kind"],
             "; ".join(part for part in (with_what, f"only {only}" if only else "") if part),
             _time_of_day(fault["armed_at"]),
             f"{fault['fired']:,}",
@@ -164,8 +167,17 @@ def _time_of_day(moment: str) -> str:
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    """`wall_ns=1000000, tail_milli=10`."""
-    return ", ".join(
-        f"{key}={' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in settings.items()
-    )
+    """`wall=1.0 ms, tail=0.01, operations=read write`."""
+    return ", ".join(_setting(key, value) for key, value in settings.items())
+
+
+def _setting(key: str, value: Any) -> str:
+    if key.endswith("_ns"):
+        return f"{key.removesuffix('_ns')}={format_duration(value)}"
+    if key.endswith("_milli"):
+        return f"{key.removesuffix('_milli')}={value / 1000:g}"
+    if key == "bytes":
+        return f"{key}={format_bytes(value)}"
+    if key == "range":
+        return f"{key}={value['start']:#x}+{format_bytes(value['length'])}"
+    return f"{key}={' '.join(map(str, value)) if isinstance(value, list) else value}"

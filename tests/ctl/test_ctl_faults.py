@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -107,6 +108,15 @@ def test_the_table_of_kinds_is_the_wires() -> None:
         assert message.message_type is not None
         assert sorted(field.field for field in kind.fields) == sorted(message.message_type.fields_by_name)
         assert {field.field for field in kind.scope} <= scope
+
+
+def test_the_page_of_faults_names_every_kind() -> None:
+    """And every way of confining one."""
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    for kind in KINDS.values():
+        assert f"| `{kind.name}` |" in page
+        for field in kind.scope:
+            assert f"--{field.name}" in page
 
 
 @pytest.mark.parametrize("kind", KINDS)

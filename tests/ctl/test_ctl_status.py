@@ -48,7 +48,7 @@ def test_status_as_a_table(ctl: Ctl) -> None:
     """What a person looks for is there: sizes with units, the ratio, the hosts."""
     result = ctl("status", "--table")
     assert result.exit_code == 0, result.output
-    for expected in ("64.0 MiB of media", "192.0 MiB", "2.95:1", "above high", "host-a", "exhaustion"):
+    for expected in ("64.0 MiB of media", "192.0 MiB", "2.95:1", "above high", "host-a", "share=0.5"):
         assert expected in result.stdout
 
 
@@ -66,7 +66,7 @@ def test_faults_in_both_forms(ctl: Ctl) -> None:
     """A list as JSON, lines as a table."""
     assert ctl.json("faults", "--json")[0]["fault"] == "f1"
     table = ctl("faults", "--table").stdout
-    for expected in ("exhaustion", "share_milli=500", "22:13:20", "2 more"):
+    for expected in ("f1", "share=0.5", "only host=host-a, operations=write", "22:13:20", "2 more"):
         assert expected in table
 
 
