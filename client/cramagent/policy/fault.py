@@ -89,7 +89,8 @@ class FaultHandler:
         free, reachable, node_open = mm.frames.free, mm.node.reachable, mm.node_open
         mapped = stalled = failed = shared = denied = 0
         answers: list[Access] = []
-        answer, ahead = answers.append, self.ahead
+        answer, promote, hold = answers.append, pending.promotions.append, pending.held.append
+        ahead, writable = self.ahead, mm.writable
         last, space = -1, None
         for number, vpn in pages:
             if number != last or space is None:
@@ -159,7 +160,7 @@ class FaultHandler:
                 answer(ON_NODE)
             elif folio.in_flight:
                 break
-            elif node_open and len(folio.mappers) == 1 and mm.writable.has_room:
+            elif node_open and len(folio.mappers) == 1 and writable.has_room:
                 # The write control of the mail: under budget, one mapper, and the node open.
                 folio.referenced = True
                 rmap.made_writable(mm, pte)
@@ -168,10 +169,12 @@ class FaultHandler:
                 answer(ON_NODE)
             elif free:
                 free -= 1
-                folio.referenced = True
+                folio.referenced = folio.in_flight = True
                 denied += 1
-                shared += len(folio.mappers) != 1
-                pending.promote(len(answers), pte)
+                if len(folio.mappers) != 1:
+                    shared += 1
+                promote((len(answers), pte))
+                hold(folio)
                 answer(OUT_OF_MEMORY)
             else:
                 break
@@ -292,21 +295,27 @@ class FaultHandler:
                 mm.frames.release_many(frames)
         if loaded.status is not NodeStatus.OK:
             promotions, frames = self._leave(promotions, frames, loaded, answers)
-        moved: list[Folio] = []
-        moved_to: list[int] = []
         frame_answers = mm.frames.answers
-        for (position, pte), frame in zip(promotions, frames, strict=True):
-            folio = pte.folio
-            if len(folio.mappers) == 1 or folio.shared:
-                moved.append(folio)
-                moved_to.append(frame)
-            else:
+        for (position, _), frame in zip(promotions, frames, strict=True):
+            answers[position] = frame_answers[frame]
+        mm.faults.add("promoted", len(promotions), write=True)
+        moved = [pte.folio for _, pte in promotions if len(pte.folio.mappers) == 1 or pte.folio.shared]
+        if len(moved) < len(promotions):
+            frames = self._copy_for_writers(promotions, frames)
+        rmap.promoted(mm, moved, frames)
+        mm.counters.promotions += len(moved)
+
+    def _copy_for_writers(self, promotions: list[tuple[int, Pte]], frames: list[int]) -> list[int]:
+        """The pages that are copied for one writer alone. Answers the frames of the others."""
+        mm = self._mm
+        rest: list[int] = []
+        for (_, pte), frame in zip(promotions, frames, strict=True):
+            if pte.folio.copy_on_write:
                 rmap.copied(mm, pte, frame, PageEvent.PROMOTE)
                 mm.counters.promotions_copied += 1
-            answers[position] = frame_answers[frame]
-        rmap.promoted(mm, moved, moved_to)
-        mm.counters.promotions += len(moved)
-        mm.faults.add("promoted", len(promotions), write=True)
+            else:
+                rest.append(frame)
+        return rest
 
     def _leave(
         self,

@@ -16,7 +16,7 @@ class Pending:
     batch sees it; one in DRAM is in `sources` instead, as reclaim uses its mark.
     """
 
-    __slots__ = ("_held", "ahead", "copies", "fresh", "promotions", "sources", "swap_ins", "swapped")
+    __slots__ = ("ahead", "copies", "fresh", "held", "promotions", "sources", "swap_ins", "swapped")
 
     def __init__(self) -> None:
         self.fresh: dict[tuple[int, int], int] = {}
@@ -26,14 +26,15 @@ class Pending:
         self.sources: set[Folio] = set()
         """What they copy."""
         self.promotions: list[tuple[int, Pte]] = []
+        """Copied to DRAM from the device; their folios are in `held`."""
         self.swap_ins: dict[Tier, list[Folio]] = {}
         """All that is loaded from each tier."""
         self.swapped: list[tuple[int, Folio]] = []
         """Those of them that were asked for."""
         self.ahead: dict[Folio, None] = {}
         """Those that were not."""
-        self._held: list[Folio] = []
-        """Those that are marked."""
+        self.held: list[Folio] = []
+        """Those that are marked in flight."""
 
     def __bool__(self) -> bool:
         return bool(self.promotions or self.fresh or self.swap_ins or self.copies)
@@ -43,19 +44,12 @@ class Pending:
         self.copies.append((position, pte))
         self.sources.add(pte.folio)
 
-    def promote(self, position: int, pte: Pte) -> None:
-        """Copy a device page to DRAM."""
-        folio = pte.folio
-        folio.in_flight = True
-        self._held.append(folio)
-        self.promotions.append((position, pte))
-
     def swap_in(self, folio: Folio) -> None:
         """Load a page from its tier."""
         tier = folio.backend.tier
         assert tier is not None, folio
         folio.in_flight = True
-        self._held.append(folio)
+        self.held.append(folio)
         self.swap_ins.setdefault(tier, []).append(folio)
 
     def swap_in_ahead(self, folio: Folio) -> None:
@@ -72,5 +66,5 @@ class Pending:
 
     def let_go(self) -> None:
         """Take the marks off again."""
-        for folio in self._held:
+        for folio in self.held:
             folio.in_flight = False
