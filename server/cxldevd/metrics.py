@@ -129,6 +129,12 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
         lambda c: c.refused_limit_pages,
     ),
     (
+        "reject_read_only_pages",
+        "Pages turned away because a fault made the media read-only.",
+        lambda c: c.refused_read_only_pages,
+    ),
+    ("bit_flipped_pages", "Pages of which the operator flipped bits.", lambda c: c.bit_flipped_pages),
+    (
         "poison_created_exhaustion_pages",
         "Pages acknowledged and poisoned for want of media, in exhaustion mode poison.",
         lambda c: c.poison_created_exhaustion_pages,
