@@ -44,8 +44,15 @@ class _OfThread(threading.local):
     def __init__(self, level: int, most_bytes: int) -> None:
         # A codec shared by two threads segfaults.
         self.codec: Final = PageCodec(level)
-        # Fresh memory would be zeroed at each call.
-        self.pages: Final = memoryview(bytearray(most_bytes))
+        self._most_bytes = most_bytes
+        self._pages: memoryview | None = None
+
+    @property
+    def pages(self) -> memoryview:
+        """Made for threads that need it: those of gRPC never do."""
+        if self._pages is None:
+            self._pages = memoryview(bytearray(self._most_bytes))
+        return self._pages
 
 
 class MemoryCalls:
