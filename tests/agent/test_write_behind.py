@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent_helpers import DEADLINE_S, PAGE, FakeNode, noise
+from agent_helpers import DEADLINE_S, NS_PER_S, PAGE, FakeNode, noise
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
+from cramagent.link import LinkState, NodeLink
+from cramagent.node_client import Region, Session
 from cramagent.performer import Performer
 from cramagent.policy.effects import NodeStatus, NodeWrite, NodeWritten
 from cramagent.write_behind import WriteBehind
@@ -17,6 +20,8 @@ from cramagent.write_behind import WriteBehind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from cramagent.messages import Message
+    from cramagent.node_client import NodeClient
     from cramagent.policy.effects import Decision
 
 
@@ -116,3 +121,57 @@ def test_without_a_link_nothing_waits(dram: Dram) -> None:
     other = Script()
     Performer(dram, node, {}, lambda _dpas, _data: None).begin(other.decide())
     assert len(other.answers) == 2
+
+
+class Client:
+    """What a link asks for a write: it answers at once, and the same to all."""
+
+    def __init__(self, answer: NodeWritten) -> None:
+        self.answer = answer
+        self.gone_reason = "LEASE_EXPIRED"
+
+    def write(self, _session: Session, _dpas: Sequence[int], _data: bytes) -> NodeWritten:
+        """As `NodeClient.write`."""
+        return self.answer
+
+
+def linked(status: NodeStatus) -> NodeLink:
+    """A link with a session, whose writes are all answered so."""
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    client = cast("NodeClient", Client(NodeWritten(status, 0)))
+    link = NodeLink(client, Region("host-a", PAGE), inbox)
+    link._session, link.state = Session("first", "g", NS_PER_S), LinkState.UP
+    return link
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(NodeStatus.UNAVAILABLE, LinkState.DOWN), (NodeStatus.GONE, LinkState.OVER)]
+)
+def test_the_link_hears_of_an_answer_when_the_loop_does(status: NodeStatus, state: LinkState) -> None:
+    """Not before: the link is the main loop's alone. Then nothing more goes behind."""
+    link = linked(status)
+    write = link.write_behind([0], bytes(PAGE))
+    assert write is not None
+    assert link.state is LinkState.UP
+    assert write.finish().status is status
+    assert link.state is state
+    assert link.write_behind([0], bytes(PAGE)) is None
+
+
+def test_an_old_sessions_answer_does_not_end_the_new_one() -> None:
+    """The agent has attached again meanwhile."""
+    link = linked(NodeStatus.GONE)
+    write = link.write_behind([0], bytes(PAGE))
+    assert write is not None
+    link._session = Session("second", "g", NS_PER_S)
+    assert write.finish().status is NodeStatus.GONE
+    assert link.state is LinkState.UP
+
+
+def test_refusals_behind_are_counted() -> None:
+    """As those in front."""
+    link = linked(NodeStatus.NO_MORE_WRITES)
+    write = link.write_behind([0], bytes(PAGE))
+    assert write is not None
+    write.finish()
+    assert link.refused_writes[NodeStatus.NO_MORE_WRITES] == 1

@@ -56,6 +56,17 @@ def test_a_page_mapped_around_is_a_hit_once() -> None:
     assert (rig.counters.fault_around, rig.counters.fault_around_hits) == (7, 2)
 
 
+def test_a_page_made_writable_first_is_no_hit() -> None:
+    """Its write faulted all the same."""
+    rig = Rig(fault_around_pages=2, budget_pages=1)
+    rig.fill(2)
+    rig.get(rig.a, 0)
+    rig.put(rig.a, 1, 5)
+    assert rig.get(rig.a, 1) == 5
+    assert rig.state(rig.a, 1) is State.RW
+    assert rig.counters.fault_around_hits == 0
+
+
 def test_pages_mapped_around_are_old() -> None:
     """Nobody has read them: writeback takes them before what was read."""
     rig = Rig(fault_around_pages=2)

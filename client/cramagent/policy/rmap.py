@@ -118,6 +118,7 @@ def made_writable(mm: Mm, pte: Pte) -> None:
     assert len(folio.mappers) == 1, folio
     mm.move(pte, PageEvent.MKWRITE)
     mm.vswap.drop((folio,))
+    folio.ahead = False
     mm.writable.add(folio, mm.now_ns)
 
 
