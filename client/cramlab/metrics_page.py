@@ -26,7 +26,8 @@ takes its values from a small fixed set, except `host`, of which there are as ma
 attached. Wall time and device time are never in one metric. This page is written by
 `make metrics-page` from what the processes export; a test checks that it is current.
 
-A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`.
+A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`, with rules beside it in
+`rules/`; what each alert means is in [runbook.md](runbook.md).
 """
 
 _LABELS_OF_THE_FORMAT: Final = {"le"}
