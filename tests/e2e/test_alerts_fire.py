@@ -38,7 +38,7 @@ FILL_NS: Final = 10_000_000_000
 
 @contextmanager
 def heedless_host(device: DeviceProcess) -> Iterator[Callable[[], None]]:
-    """A host that heeds no watermark: one more incompressible page a call, refused or not; it never renews."""
+    """A host that heeds no watermark: one more raw page a call, refused or not; it never renews."""
     client = NodeClient(device.address, 10 * NS_PER_S, "grpc")
     try:
         client.identify(wait_s=30)
