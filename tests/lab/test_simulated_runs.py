@@ -156,6 +156,13 @@ def test_a_host_that_was_killed_begins_anew(tmp_path: Path) -> None:
     assert not outcome.problems
 
 
+def test_a_host_cannot_begin_before_it_has_ended(tmp_path: Path) -> None:
+    """Told as a problem, and the run goes on."""
+    steps = step("1s", 'stop = "a"') + step("1s", 'start = "a"')
+    outcome = run(tmp_path, DEVICE, HOST, steps, duration="2s")
+    assert outcome.problems == ("a was to start while its life before had not ended",)
+
+
 def test_device_time_is_emulated_time(tmp_path: Path) -> None:
     """A device of 10 ms a command has faults of more than that; one of nanoseconds has not."""
     slow, fast = (

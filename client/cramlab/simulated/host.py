@@ -93,8 +93,11 @@ class SimulatedHost:
 
     def start(self) -> None:
         """Begin: attach, store all pages, access them."""
-        assert not self.running, f"{self.name} runs already"
+        if self.running:
+            self.problems.append(f"{self.name} was to start while its life before had not ended")
+            return
         self._lives += 1
+        self._machine = self._channel = None
         self._life = ExitStack()
         self._clock = EmulatedClock(self._world, self._costs)
         self._inbox = EmulatedInbox(self._world)
@@ -109,10 +112,12 @@ class SimulatedHost:
         self._world.at(self._world.now_ns, self._die)
 
     def _die(self) -> None:
-        if self._clock is not None and self._channel is not None and self.running:
+        if self._clock is None or not self.running:
+            return
+        if self._channel is not None:
             self._channel.close()
-            self._clock.kill()
-            self.close()
+        self._clock.kill()
+        self.close()
 
     @property
     def running(self) -> bool:
@@ -158,7 +163,9 @@ class SimulatedHost:
         assert clock is not None
         source = parse_source(options["source"], max_pages=options["max_pages"], synthetic=synthetic(options))
         life.callback(source.close)
-        self._channel = self._device.channel(self.name, zlib.crc32(f"{self.name}/{self._lives}".encode()))
+        self._channel = self._device.channel(
+            self.name, zlib.crc32(f"{options['seed']}/{self._lives}".encode())
+        )
         client = NodeClient(
             "the emulated device", options["device_timeout"], "grpc", channel=self._channel, clock=clock
         )
