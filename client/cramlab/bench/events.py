@@ -29,6 +29,8 @@ _SECTOR, _METADATA = 64, 16
 _LEAST_EVENTS: Final = 20
 _WINDOWS: Final = 2
 """Of the scale's: a percentile wants many events."""
+_MOST_TURNS: Final = 20
+"""So often, at most: a slow machine takes longer to cross as many watermarks."""
 
 
 class EventLag:
@@ -49,15 +51,11 @@ class EventLag:
         stream = watcher.watch()
         listening = threading.Thread(target=_listen, args=(stream, lags), name="events", daemon=True)
         listening.start()
-        begins = time.monotonic() + 0.2
-        ends = begins + _WINDOWS * bench.scale.window_s
-        writer.begin("churn", begins, ends)
         empty: list[float] = []
-        while time.monotonic() < ends:
-            seconds = watcher.empty_call()
-            if time.monotonic() > begins:
-                empty.append(seconds)
-        writer.pages()
+        for _ in range(_MOST_TURNS):
+            empty += _calls_beside(writer, watcher, _WINDOWS * bench.scale.window_s)
+            if len(lags) >= _LEAST_EVENTS:
+                break
         stream.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leave it bare
         listening.join()
         if len(lags) < _LEAST_EVENTS:
@@ -78,6 +76,20 @@ class EventLag:
         writer.wait_ready()
         self._parts = writer, watcher
         return self._parts
+
+
+def _calls_beside(writer: Worker, watcher: BenchHost, seconds: float) -> list[float]:
+    """Let the writer fill and trim for so long: the seconds of each empty call made meanwhile."""
+    begins = time.monotonic() + 0.2
+    ends = begins + seconds
+    writer.begin("churn", begins, ends)
+    taken: list[float] = []
+    while time.monotonic() < ends:
+        call = watcher.empty_call()
+        if time.monotonic() > begins:
+            taken.append(call)
+    writer.pages()
+    return taken
 
 
 def media_bytes(corpus: Corpus, pages: int) -> int:
