@@ -84,6 +84,40 @@ kill = "bear"
     assert injected.request.fault.exhaustion.share_milli == 500
 
 
+def test_faults_take_the_settings_and_the_scope_of_the_command_line(tmp_path: Path) -> None:
+    """Several values as a list; a seed of its own, drawn from the scenario's."""
+    text = """
+[[timeline]]
+at = "1s"
+inject = "event"
+trouble = "late"
+delay = "500ms"
+event = ["watermark_crossed", "device_reset"]
+only-host = "quiet"
+of = 0.25
+
+[[timeline]]
+at = "1s"
+inject = "unanswered-command"
+only = "write"
+carried-out = true
+seed = 5
+"""
+    actions = [step.action for step in scenario_of(tmp_path, text).timeline]
+    again = [step.action for step in scenario_of(tmp_path, text, seed=8).timeline]
+    late, unanswered = actions
+    assert isinstance(late, Inject)
+    assert isinstance(unanswered, Inject)
+    assert late.request.fault.event.delay_ns == NS_PER_S // 2
+    assert list(late.request.fault.event.events) == ["watermark_crossed", "device_reset"]
+    assert (late.request.fault.scope.host, late.request.fault.scope.share_milli) == ("quiet", 250)
+    assert late.request.fault.scope.seed > 0
+    assert unanswered.request.fault.scope.seed == 5
+    assert unanswered.request.fault.unanswered_command.carried_out
+    assert again[0] != late
+    assert again[1] == unanswered
+
+
 def test_lines_of_tables_and_keys() -> None:
     """Headers, arrays of tables, dotted keys, values over several lines, tables within a line."""
     text = """# a comment
@@ -140,6 +174,21 @@ WRONG = {
         '[[timeline]]\nat = "1s"\ninject = "exhaustion"\nbytes = "much"',
         16,
         "is not a size",
+    ),
+    "two settings of a fault that exclude each other": (
+        '[[timeline]]\nat = "1s"\ninject = "exhaustion"\nshare = 1.0\nbytes = "1MiB"',
+        13,
+        "exactly one of bytes, share",
+    ),
+    "a list for one value": (
+        '[[timeline]]\nat = "1s"\ninject = "exhaustion"\nshare = [1.0]',
+        16,
+        "is not a number",
+    ),
+    "a wrong one of several": (
+        '[[timeline]]\nat = "1s"\ninject = "event"\ntrouble = "lost"\nevent = ["doom"]',
+        17,
+        "'doom' is not one of",
     ),
     "unknown field of a fault": (
         '[[timeline]]\nat = "1s"\ninject = "exhaustion"\nshare = 1.0\nhue = 3',
