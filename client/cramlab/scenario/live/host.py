@@ -69,9 +69,12 @@ class LiveHost:
         self._agent.start()
 
     def ask_to_end(self) -> None:
-        """It verifies all its pages, detaches and reports."""
+        """It verifies all its pages, detaches and reports. One that starts just now does so once it can."""
         self.ending = True
         if self._agent is not None:
+            # Before it serves, SIGTERM would find a Python that loads modules, and nobody to say goodbye.
+            with suppress(ProcessError):
+                self._agent.wait_ready()
             self._agent.ask_to_end()
 
     def kill(self) -> None:
