@@ -33,7 +33,23 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # Who connects and does not say that it speaks HTTP/2, or is not done with TLS by then, is cut off.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A connection without a call is closed; a client that calls again makes another without noticing.
+    ("grpc.max_connection_idle_ms", 300_000),
+    # Calls on one connection; a client keeps more of them waiting at its own end.
+    ("grpc.max_concurrent_streams", 1024),
 )
+
+
+def server_options(message_bytes: int, connections: int) -> tuple[tuple[str, int], ...]:
+    """Options of a listener. `message_bytes`: the largest it takes; `connections`: at one time."""
+    settable = {
+        "grpc.max_receive_message_length": message_bytes,
+        "grpc.max_allowed_incoming_connections": connections,
+    }
+    return tuple({**dict(SERVER_OPTIONS), **settable}.items())
+
 
 # malloc.h of glibc.
 _M_TRIM_THRESHOLD: Final = -1

@@ -47,8 +47,14 @@ class Settings:
     ready_file: Path | None = None
     workers: int = 4
     max_watchers: int = 256
+    max_watchers_host: int = 64
     max_queued_calls: int = 256
     max_in_flight_bytes: int = 64 << 20
+    max_in_flight_host_bytes: int = 32 << 20
+    max_message_bytes: int = MESSAGE_BYTES
+    max_connections: int = 4096
+    attach_rate: int = 1000
+    attach_rate_host: int = 100
     time_dilation: float = 0.0
     drain_grace_ns: int = 5_000_000_000
     seed: int | None = None
@@ -64,12 +70,22 @@ class Settings:
                 f"{self.listen} leaves no room for the lane's socket beside it: at most "
                 f"{MOST_PATH_BYTES - len(SOCKET_SUFFIX)} bytes, or no lanes with --lane off"
             )
-        pages = self.device.max_pages_per_request
-        if pages * (PAGE_BYTES + 8) + _MESSAGE_OVERHEAD_BYTES > MESSAGE_BYTES:
-            most = (MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES) // (PAGE_BYTES + 8)
-            raise SettingsError(
-                f"{pages} pages do not fit a message of {MESSAGE_BYTES} bytes: at most {most}"
-            )
+        if self.max_message_bytes > MESSAGE_BYTES:
+            raise SettingsError(f"hosts send no message above {MESSAGE_BYTES} bytes: at most that")
+        pages, limit = self.device.max_pages_per_request, self.max_message_bytes
+        if pages * (PAGE_BYTES + 8) + _MESSAGE_OVERHEAD_BYTES > limit:
+            most = max(0, limit - _MESSAGE_OVERHEAD_BYTES) // (PAGE_BYTES + 8)
+            raise SettingsError(f"{pages} pages do not fit a message of {limit} bytes: at most {most}")
+
+    @property
+    def watchers_host(self) -> int:
+        """Event streams of one host: what was set, and room for three others like it."""
+        return min(self.max_watchers_host, max(2, self.max_watchers // 4))
+
+    @property
+    def in_flight_host_bytes(self) -> int:
+        """Page bytes in flight of one host: what was set, and room for another one like it."""
+        return min(self.max_in_flight_host_bytes, self.max_in_flight_bytes // 2)
 
     @property
     def lanes(self) -> bool:

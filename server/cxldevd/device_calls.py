@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from cxldevd.attach_rate import AttachRate
     from cxldevd.control_path import ControlPath
     from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class DeviceCalls:
     """Sessions, telemetry, events."""
 
-    def __init__(self, runtime: Runtime, control: ControlPath, watchers: Slots) -> None:
+    def __init__(self, runtime: Runtime, control: ControlPath, watchers: Slots, attaches: AttachRate) -> None:
         self._runtime = runtime
+        self._attaches = attaches
         self._control = control
         self._watchers = watchers
 
@@ -41,6 +43,7 @@ class DeviceCalls:
         self, request: device_pb2.AttachRequest, context: grpc.ServicerContext
     ) -> device_pb2.AttachResponse:
         """Give a host a region and a session."""
+        self._attaches.admit(request.host, self._runtime.clock.now_ns())
         has_limit, has_lease = request.HasField("limit_media_bytes"), request.HasField("lease_ns")
         with self._control.taken_up(Operation.ATTACH, request.host, context):
             with self._runtime.device() as (device, now_ns):

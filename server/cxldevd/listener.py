@@ -8,7 +8,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from cramwire.transport import SERVER_OPTIONS
 from cxldevd.addresses import Address
 from cxldevd.identity.keyring import server_credentials
 
@@ -51,13 +50,15 @@ class Listener:
         health_pool: CountedPool,
         reflecting: CountedPool,
         tls: ServerTls | None = None,
+        *,
+        options: Sequence[tuple[str, int]],
     ) -> None:
         """The services have threads of their own; `health_pool` is for health checks alone."""
         self._wanted = address
         self._tls = tls
         self.address = ""
         names = [service.name for service in services]
-        self._server = grpc.server(health_pool, options=SERVER_OPTIONS)
+        self._server = grpc.server(health_pool, options=options)
         self._server.add_generic_rpc_handlers(tuple(services))
         self._health = health.HealthServicer()
         for name in names:

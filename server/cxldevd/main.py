@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -65,6 +66,7 @@ def _serve(settings: Settings) -> None:
 
     # A process' start time says the same.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # its author left the types out
+    _allow_descriptors()
     if settings.ready_file is not None:
         _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()
@@ -101,6 +103,13 @@ def _serve(settings: Settings) -> None:
         # Memory for the media, threads, descriptors: what the system denies a process that starts. Python's
         # own limits tell of themselves by the last two.
         _fail(f"cannot serve: {error}", _CANNOT_SERVE)
+
+
+def _allow_descriptors() -> None:
+    """As many as the system lets us have: each connection takes one. The soft limit is made for `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _obey(received: int, told_to_end: threading.Event) -> NoReturn:

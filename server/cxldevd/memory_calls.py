@@ -122,7 +122,7 @@ class MemoryCalls:
         _still_there(caller)
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
-        with self._in_flight.hold(ticket.count):
+        with self._in_flight.hold(ticket.count, ref.session):
             pages = self._of_thread.codec.compress(fetch())
             try:
                 with self._runtime.device() as (device, now_ns):
@@ -148,7 +148,8 @@ class MemoryCalls:
     ) -> ReadOutcome:
         """Read pages; several go to the beginning of `into`, one stands for itself."""
         _still_there(caller)
-        with self._in_flight.hold(min(len(dpas), self._runtime.config.max_pages_per_request)):
+        pages = min(len(dpas), self._runtime.config.max_pages_per_request)
+        with self._in_flight.hold(pages, ref.session):
             try:
                 outcome = self._read(ref, dpas, into)
             except Poisoned as lost:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
+from cramwire.transport import server_options
+from cxldevd.attach_rate import AttachRate
 from cxldevd.calls import Guard, Service
 from cxldevd.clock import Clock, SystemClock
 from cxldevd.connections import Connections
@@ -66,8 +68,9 @@ class Cxldevd:
         self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
         guard = Guard(device, clock, metrics, losses, self.keyring.host_gate(self.runtime))
         operators_guard = replace(guard, gate=self.keyring.operator_gate())
-        in_flight = InFlight(settings.max_in_flight_bytes)
-        self.host_watchers = Slots(settings.max_watchers, "event streams", max(2, settings.max_watchers // 4))
+        in_flight = InFlight(settings.max_in_flight_bytes, settings.in_flight_host_bytes)
+        attaches = AttachRate(settings.attach_rate_host, settings.attach_rate, clock.now_ns())
+        self.host_watchers = Slots(settings.max_watchers, "event streams", settings.watchers_host)
         self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
         operator_watchers = Slots(settings.max_watchers, "event streams")
         ProcessCollector(registry=registry)
@@ -94,7 +97,7 @@ class Cxldevd:
         self.host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
-                DeviceCalls(self.runtime, ControlPath(self.runtime), self.host_watchers),
+                DeviceCalls(self.runtime, ControlPath(self.runtime), self.host_watchers, attaches),
                 watching,
                 renewing,
             ),
@@ -125,6 +128,7 @@ class Cxldevd:
                 _pool(cleanup, _HEALTH_THREADS, f"{side}-health"),
                 _pool(cleanup, _REFLECTION_THREADS, f"{side}-reflection"),
                 tls,
+                options=server_options(settings.max_message_bytes, settings.max_connections),
             )
             for address, services, side, tls in (
                 (settings.listen, self.host_services, "host", self.keyring.host_tls),

@@ -268,6 +268,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "Event streams at one time, on each listener; more are told DEVICE_BUSY.",
             ),
             Setting(
+                "max-watchers-per-host",
+                "max_watchers_host",
+                kinds.AT_LEAST_ONE,
+                "Event streams of one host; never more than a quarter of --max-watchers.",
+            ),
+            Setting(
                 "max-lanes",
                 "max_lanes",
                 kinds.AT_LEAST_ONE,
@@ -285,6 +291,31 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.BYTES,
                 "Page bytes being written and read at one time; more are told DEVICE_BUSY.",
             ),
+            Setting(
+                "max-in-flight-per-host",
+                "max_in_flight_host_bytes",
+                kinds.BYTES,
+                "The same, of one host; never more than half of all. A lone command is always taken.",
+            ),
+            Setting(
+                "max-message",
+                "max_message_bytes",
+                kinds.BYTES,
+                "Largest request, at most 8MiB; gRPC refuses larger ones.",
+            ),
+            Setting(
+                "max-connections",
+                "max_connections",
+                kinds.AT_LEAST_ONE,
+                "Connections at one time, on each listener; more are closed as they come.",
+            ),
+            Setting(
+                "attach-rate",
+                "attach_rate",
+                kinds.AT_LEAST_ONE,
+                "Attaches a second, of all hosts; more are told DEVICE_BUSY.",
+            ),
+            Setting("attach-rate-per-host", "attach_rate_host", kinds.AT_LEAST_ONE, "The same, of one host."),
             Setting(
                 "drain-grace",
                 "drain_grace_ns",

@@ -69,7 +69,7 @@ def test_a_suite_uses_devices_hosts_and_faults(suite: pytest.Pytester) -> None:
             told = cxl_device.wait_for(lambda now: now.stored_pages > 100)
             assert (told.physical_capacity_bytes, told.logical_capacity_bytes) == (8 << 20, 24 << 20)
             assert told.hosts == (cxl_agent.host,)
-            with cxl_device.inject("latency", wall_ns=1_000_000) as slow, cxl_device.inject("ratio-collapse", ratio_milli=1000):
+            with cxl_device.inject("latency", wall="1ms", only="write") as slow, cxl_device.inject("ratio-collapse", ratio=1):
                 cxl_agent.wait_for(lambda now: now.total("cram_demotions_total", {"outcome": "ok"}) > 0)
             assert cxl_device.telemetry().faults == ()
             report = cxl_agent.stop()
@@ -88,6 +88,8 @@ def test_a_suite_uses_devices_hosts_and_faults(suite: pytest.Pytester) -> None:
                 cxl_session_device.inject("exhaustoin")
             with pytest.raises(ValueError, match="exhaustion has no 'byte' .*did you mean 'bytes'"):
                 cxl_session_device.inject("exhaustion", byte=1)
+            with pytest.raises(ValueError, match="latency: wall: 'soon' is not a time"):
+                cxl_session_device.inject("latency", wall="soon")
             with pytest.raises(AssertionError, match="did not hold within 0 s; last: DeviceTelemetry"):
                 cxl_session_device.wait_for(lambda now: False, deadline_s=0)
             cxl_session_device.exhausted(0.5)  # and left so

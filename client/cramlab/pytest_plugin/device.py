@@ -158,12 +158,12 @@ class CxlDevice:
     # -- faults -----------------------------------------------------------------------------------
 
     def inject(self, kind: str, **settings: Any) -> InjectedFault:
-        """Arm a fault, or do what it says at once: `inject("latency", wall_ns=1_000_000)`.
+        """Arm a fault, or do what it says at once: `inject("latency", wall="1ms", only="write", count=3)`.
 
-        Kinds and fields are those of `operator.proto`. As a `with` block it is cleared at the end.
+        Kinds, settings and scopes are those of `cramctl inject`. As a `with` block it is cleared at the end.
 
         Raises:
-            ValueError: there is no such kind or field; the message names those that there are.
+            ValueError: there is no such kind or setting; the message names those that there are.
             OperatorError: the device refused, in its words.
         """
         fault = fault_of(kind, settings)
@@ -171,7 +171,7 @@ class CxlDevice:
 
     def exhausted(self, share: float = 1.0) -> InjectedFault:
         """No media is left (or only a part of it) until the `with` block is left."""
-        return self.inject("exhaustion", share_milli=round(share * 1000))
+        return self.inject("exhaustion", share=share)
 
     def clear(self) -> int:
         """Clear all faults. How many there were."""

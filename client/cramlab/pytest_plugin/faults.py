@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 from cramctl.operator import Operator, OperatorError
-from cramwire.v1 import operator_pb2 as pb
+from cramwire.fault_kinds import KINDS, RATIO, SHARE
+from cramwire.fault_request import fault_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from google.protobuf.message import Message
+    from cramwire.fault_kinds import Field
+    from cramwire.v1 import operator_pb2 as pb
 
 
 class InjectedFault:
@@ -50,33 +53,37 @@ class InjectedFault:
 
 
 def fault_of(kind: str, settings: Mapping[str, Any]) -> pb.Fault:
-    """The message that arms it: the fields of its message in `operator.proto`, by name.
+    """The message that arms it, by the table of kinds: names are those of `cramctl inject KIND`.
+
+    Values are written as there ("1ms", "48MiB", 0.5), or given as ns and bytes.
 
     Raises:
-        ValueError: there is no such kind, or no such field, or the field cannot have the value.
+        ValueError: there is no such kind or setting, or it cannot have this value.
     """
     kind = kind.replace("-", "_")
-    kinds = [one.name for one in pb.Fault.DESCRIPTOR.oneofs_by_name["kind"].fields]
-    if kind not in kinds:
-        raise ValueError(f"there is no fault {kind!r}{_meant(kind, kinds)}; there are: {', '.join(kinds)}")
-    fault = pb.Fault()
-    target: Message = getattr(fault, kind)
-    # Marks an empty message, such as reset, as the one that is meant.
-    target.SetInParent()
-    known = [one.name for one in target.DESCRIPTOR.fields]
+    if kind not in KINDS:
+        raise ValueError(f"there is no fault {kind!r}{_meant(kind, KINDS)}; there are: {', '.join(KINDS)}")
+    known = {field.key: field for field in (*KINDS[kind].fields, *KINDS[kind].scope)}
+    values = {}
     for name, value in settings.items():
-        if name not in known:
-            raise ValueError(
-                f"{kind} has no {name!r}{_meant(name, known)}; it has: {', '.join(known) or 'nothing'}"
-            )
+        # Where Python has a keyword of that name: for_="3s".
+        key = name.rstrip("_")
+        if key not in known:
+            has = ", ".join(known) or "nothing"
+            raise ValueError(f"{kind} has no {key!r}{_meant(key, known)}; it has: {has}")
         try:
-            if isinstance(value, (tuple, list)):
-                getattr(target, name).extend(value)
-            else:
-                setattr(target, name, value)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{kind}: {name} cannot be {value!r}: {error}") from error
-    return fault
+            values[key] = _read(known[key], value)
+        except ValueError as error:
+            raise ValueError(f"{kind}: {key}: {error}") from None
+    return fault_message(kind, values)
+
+
+def _read(field: Field, value: Any) -> Any:
+    if field.many:
+        several = value if isinstance(value, (list, tuple)) else [value]
+        return [_read(replace(field, many=False), one) for one in several]
+    as_written = isinstance(value, str) or field.unit in {SHARE, RATIO}
+    return field.unit.parse(str(value)) if as_written else value
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
