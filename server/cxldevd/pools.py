@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cxldev.config import PAGE_BYTES
 from cxldevd.errors import DeviceBusy
+from cxldevd.log import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,14 +28,22 @@ UNSENT_S: Final = 0.05
 """How long a call may wait for its request before others are let in beside it, s."""
 
 
+GIVEN_UP_S: Final = 2.0
+"""How long it may wait where others cannot be let in: then it is ended, s."""
+
+
 class _Call:
     """One call of a pool: where it stands."""
 
-    __slots__ = ("arrived", "parked", "pool", "since")
+    __slots__ = ("arrived", "end", "parked", "pool", "since")
 
-    def __init__(self, pool: CountedPool) -> None:
+    def __init__(self, pool: CountedPool, args: tuple[Any, ...]) -> None:
         self.pool = pool
         self.since = time.monotonic()
+        # gRPC hands the event of the call's arrival over; there is no other way to end a call whose
+        # request did not come, as nobody has its context yet. What has none is not ended.
+        calls = (getattr(one, "call", None) for one in args)
+        self.end: Callable[[], Any] | None = next((one.cancel for one in calls if one is not None), None)
         self.arrived = False
         """Its request is here: what it waits for from now on, it waits for in our code."""
         self.parked = False
@@ -72,7 +82,7 @@ class CountedPool(ThreadPoolExecutor):
         """As `ThreadPoolExecutor.submit`, counted."""
         with self._lock:
             if self._has_room:
-                future = super().submit(self._run, self._admit(), fn, args, kwargs)
+                future = super().submit(self._run, self._admit(args), fn, args, kwargs)
                 self._pending += 1
                 return future
             if self._ended:
@@ -120,8 +130,8 @@ class CountedPool(ThreadPoolExecutor):
     def _has_room(self) -> bool:
         return self._working < self._places and len(self._running) < self._most
 
-    def _admit(self) -> _Call:
-        call = _Call(self)
+    def _admit(self, args: tuple[Any, ...]) -> _Call:
+        call = _Call(self, args)
         self._running.add(call)
         self._working += 1
         return call
@@ -135,7 +145,7 @@ class CountedPool(ThreadPoolExecutor):
     def _let_in(self) -> None:
         while self._backlog and self._has_room:
             future, fn, args, kwargs = self._backlog.popleft()
-            super().submit(self._run_late, self._admit(), future, fn, args, kwargs)
+            super().submit(self._run_late, self._admit(args), future, fn, args, kwargs)
 
     def _run(self, call: _Call, fn: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
         _of_thread.call = call
@@ -167,7 +177,7 @@ class CountedPool(ThreadPoolExecutor):
             future.set_exception(error)
 
     def _oversee(self) -> None:
-        """See to it that calls whose requests do not come are parked, while others wait."""
+        """See to it that calls whose requests do not come are parked, or ended, while others wait."""
         if self._overseer is None and self._most > self._places:
             self._overseer = threading.Thread(target=self._park_unsent, name="cxldevd-overseer", daemon=True)
             self._overseer.start()
@@ -185,6 +195,19 @@ class CountedPool(ThreadPoolExecutor):
                 before = time.monotonic() - UNSENT_S
                 for call in [one for one in self._running if not one.arrived and one.since <= before]:
                     self._park(call)
+                if self._backlog and not self._has_room:
+                    self._end_unsent()
+
+    def _end_unsent(self) -> None:
+        """All threads are taken: whose request did not come for long makes room for others."""
+        before = time.monotonic() - GIVEN_UP_S
+        late = [one for one in self._running if not one.arrived and one.since <= before and one.end]
+        for call in late:
+            assert call.end is not None
+            call.end()
+            call.end = None
+        if late:
+            log_event("unsent_calls_ended", level=logging.WARNING, calls=len(late))
 
 
 def _nothing() -> None:
