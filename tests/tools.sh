@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings what pip cannot: Debian's prometheus (promtool) and Alertmanager, and the gRPC packages for Node.
+# Brings what pip cannot: Debian's prometheus (promtool), gdb, h2load and Alertmanager, and the gRPC packages for Node.
 # Never fails: a test that misses its tool is skipped and says so.
 set -u
 cd "$(dirname "$0")/.." || exit 0
@@ -7,6 +7,7 @@ want=""
 command -v promtool >/dev/null 2>&1 || want="$want prometheus"
 command -v prometheus-alertmanager >/dev/null 2>&1 || want="$want prometheus-alertmanager"
 command -v gcore >/dev/null 2>&1 || want="$want gdb"
+command -v h2load >/dev/null 2>&1 || want="$want nghttp2-client"
 if [ -n "$want" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "installing$want (once)"
