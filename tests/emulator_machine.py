@@ -161,6 +161,7 @@ class DeviceBesideModel(RuleBasedStateMachine):
         trims_due = region.queue[-1][0] if region.queue else -1
         ticket = self.device.begin_flush(self.ref(region), self.now)
         due_ns = self.device.flush_due(ticket, self.now)
+        assert due_ns is not None
         assert due_ns == max(self.now, trims_due, region.last_staged_due)
         return OpenFlush(ticket, region, due_ns, region.trim_released, trims_due, region.last_staged)
 
