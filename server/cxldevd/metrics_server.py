@@ -46,6 +46,8 @@ class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
+    """Connections that nobody has taken up yet: beyond it the system lets peers try again, seconds later."""
 
     def __init__(
         self,
