@@ -40,6 +40,7 @@ class Settings:
     listen: Address = _LISTEN
     operator: Address = _OPERATOR
     metrics: Address | None = _METRICS
+    health: Address | None = None
     identity: Identity = field(default_factory=Identity)
     insecure: bool = False
     lane: str = "auto"

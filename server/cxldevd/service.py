@@ -135,6 +135,17 @@ class Cxldevd:
                 (settings.operator, self.operator_services, "operator", self.keyring.operator_tls),
             )
         ]
+        self.probed: Listener | None = None
+        if settings.health is not None:
+            # It tells whether we serve, and nothing of what: there is nobody to keep out.
+            self.probed = Listener(
+                settings.health,
+                (),
+                _pool(cleanup, _HEALTH_THREADS, "probe-health"),
+                _pool(cleanup, _REFLECTION_THREADS, "probe-reflection"),
+                options=server_options(settings.max_message_bytes, settings.max_connections),
+            )
+            self._listeners.append(self.probed)
         self._event_lines = EventLines(self.runtime)
         self._requests = metrics
         self.registry = registry
@@ -152,11 +163,10 @@ class Cxldevd:
         Raises:
             BindError: an address cannot be had; one line says which and why.
         """
-        host, operator = self._listeners
         for listener in self._listeners:
             cleanup.callback(listener.stop)
             listener.bind()
-        self.address, self.operator_address = host.address, operator.address
+        self.address, self.operator_address = (listener.address for listener in self._listeners[:2])
         if self.settings.metrics is not None:
             keys = self.keyring
             scraped = MetricsServer(

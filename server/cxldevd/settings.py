@@ -66,6 +66,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "metrics", "metrics", kinds.OPTIONAL_ADDRESS, "Prometheus, HTTP; `off` for none. TCP only."
             ),
             Setting(
+                "health",
+                "health",
+                kinds.OPTIONAL_ADDRESS,
+                "gRPC health checks and nothing else, plain and open to all: for probes that speak no TLS.",
+            ),
+            Setting(
                 "insecure",
                 "insecure",
                 kinds.SWITCH,

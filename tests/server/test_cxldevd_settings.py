@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("unix:/run/x.sock", Address("", 0, "/run/x.sock")),
     "operator": ("[::1]:5", Address("::1", 5)),
     "metrics": ("off", None),
+    "health": ("127.0.0.1:7703", Address("127.0.0.1", 7703)),
     "insecure": ("on", True),
     "tls-cert": ("own.pem", Path("own.pem")),
     "tls-key": ("own.key", Path("own.key")),

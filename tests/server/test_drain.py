@@ -11,7 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cramwire.refusal import read_refusal
 from cramwire.v1 import memory_pb2, operator_pb2
-from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, bench_of, prose, refused
+from cxldevd.addresses import Address
+from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, bench_of, prose, raw_call, refused
 
 SERVICES = {
     "host": ("", "cramwire.v1.DeviceService", "cramwire.v1.MemoryService"),
@@ -35,6 +36,20 @@ def test_health_tells_of_every_service(bench: Bench) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         unknown = health_pb2.HealthCheckRequest(service="cramwire.v1.Nothing")
         assert refused(partial(health.Check, unknown)).code.name == "NOT_FOUND"
+
+
+def test_a_probes_listener_tells_of_health_alone() -> None:
+    """`--health`: for probes that speak no TLS. Neither hosts nor operators are served there."""
+    with bench_of(settings={"health": Address("127.0.0.1", 0)}) as bench:
+        assert bench.service.probed is not None
+        channel = bench.channel(bench.service.probed.address)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        for path in ("cramwire.v1.DeviceService/Attach", "cramwire.v1.FaultService/InjectFault"):
+            assert refused(partial(raw_call, channel, f"/{path}", b"")).code.name == "UNIMPLEMENTED"
+        thread = draining(bench)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        thread.join()
 
 
 def test_a_drain_says_not_serving_first() -> None:
