@@ -208,6 +208,13 @@ class DeviceBesideModel(RuleBasedStateMachine):
             assert mine is not None
             assert (mine.media_used_bytes, mine.stored_pages) == (region.used, len(region.pages))
             assert mine.credit_pages == region.promised
+            assert (mine.logical_bytes, mine.room_bytes) == (
+                region.pages_long * PAGE_BYTES,
+                self.model.room_of(region),
+            )
+            assert (mine.guaranteed_media_bytes, mine.limit_media_bytes) == (region.guarantee, region.limit)
+            asked = None if region.asked is None else region.asked[0] * PAGE_BYTES
+            assert mine.asked_back_to_bytes == asked
 
     @invariant()
     def the_log_tells_the_same(self) -> None:

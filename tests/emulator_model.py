@@ -33,6 +33,8 @@ class ModelRegion:
     last_staged_due: int = 0
     promised: int = 0
     """Write credits, pages."""
+    asked: tuple[int, int | None] | None = None
+    """What the device asks back: pages that may stay, and when it takes the others."""
 
     @property
     def stored(self) -> int:
@@ -166,9 +168,31 @@ class ModelDevice:
                 region.trim_released += media
         if released:
             self.settle()
+        for region in self.regions.values():
+            if region.asked is not None and region.asked[1] is not None and region.asked[1] <= until:
+                self.take(region)
         for region in list(self.regions.values()):
             if region.expires_ns <= until:
                 self.detach(region.host)
+
+    def take(self, region: ModelRegion) -> int:
+        """By force, what was asked back: pages that held data there."""
+        assert region.asked is not None
+        region.pages_long, region.asked = region.asked[0], None
+        gone = [page for page in region.pages if page >= region.pages_long]
+        for page in gone:
+            del region.pages[page], region.media[page]
+            region.staged.pop(page, None)
+        self.settle()
+        return len(gone)
+
+    def room_of(self, region: ModelRegion) -> int:
+        """Media that its new pages may take."""
+        pending = min(self.physical, sum(self.exhaustion.values())) - self.reserved
+        room = self.room - pending - self.unmet_of_others(region) - self.staged - region.promised * PAGE
+        if region.limit < self.physical:
+            room = min(room, region.limit - region.used)
+        return max(0, room)
 
     def detach(self, host: str) -> int:
         """The region is gone: media that came back."""

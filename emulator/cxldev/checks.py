@@ -56,6 +56,14 @@ def check_logical_bytes(logical_bytes: int) -> None:
         raise NotAligned(f"logical_bytes {logical_bytes} is not a multiple of {PAGE_BYTES}")
 
 
+def check_capacity_bytes(length_bytes: int) -> None:
+    """What is added to a region or asked back of it. Raises InvalidField (not above 0), NotAligned."""
+    if length_bytes <= 0:
+        raise InvalidField(f"length_bytes is {length_bytes}: at least one page is added or released")
+    if length_bytes % PAGE_BYTES:
+        raise NotAligned(f"length_bytes {length_bytes} is not a multiple of {PAGE_BYTES}")
+
+
 def check_media_bounds(guaranteed_bytes: int, limit_bytes: int | None, physical_bytes: int) -> None:
     """A region's guarantee and limit. Raises InvalidField.
 

@@ -70,9 +70,8 @@ def _most(power: PowerOn, region: Region) -> int:
     """How many the region may hold together."""
     if power.no_more_writes.active:
         return 0
-    ledger, account = power.ledger, region.account
-    wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
-    open_bytes = ledger.room_bytes - wanted_back - ledger.unmet_of_others(account) - ledger.staged_bytes
+    account, room = region.account, power.room(region)
+    open_bytes = room.open_bytes - power.ledger.staged_bytes
     share = open_bytes * power.config.credit_share_milli // 1000 // len(power.regions)
-    most = min(open_bytes, max(account.unmet_guarantee_bytes, share), ledger.room_in_limit(account))
+    most = min(open_bytes, max(account.unmet_guarantee_bytes, share), room.limit_bytes)
     return max(0, most) // PAGE_BYTES

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cxldev import audit, report
+from cxldev.capacity import CapacityControl
 from cxldev.checks import page_numbers, page_ranges
 from cxldev.control import ControlPath
 from cxldev.credits import CreditRequest, grant_credits
@@ -87,6 +88,7 @@ class Device:
         self.counters = Counters()
         self._faults = FaultLayers()
         self.control = ControlPath(self._faults)
+        self.capacity = CapacityControl(lambda: self._power)
         self._power = PowerOn(config, generation, self.counters, self._faults, now_ns)
 
     @property
@@ -144,7 +146,7 @@ class Device:
 
         Raises:
             InvalidField, NotAligned: not a size.
-            LogicalCapacity: regions would outgrow the logical capacity.
+            LogicalCapacity: regions would outgrow the logical capacity, or the device wants some back.
             RegionInUse: pages that would be cut off hold data.
         """
         region = self._region(ref, now_ns)

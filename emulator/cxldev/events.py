@@ -69,6 +69,49 @@ class RegionResized:
 
 
 @dataclass(frozen=True, slots=True)
+class AddCapacity:
+    """A region's DPA space grew at its end, by the device's will."""
+
+    host: str
+    start: int
+    """First address of what was added, bytes."""
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCapacity:
+    """The device asks for the end of a region's DPA space back."""
+
+    host: str
+    start: int
+    """First address of what is to go, bytes."""
+    length: int
+    force_after_ns: int | None
+    """How long it waits for the host; None: for as long as it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedCapacityRelease:
+    """The end of a region's DPA space was taken by force."""
+
+    host: str
+    start: int
+    """First address of what is gone, bytes."""
+    length: int
+    lost_pages: int
+    """Pages there that held data."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionShareChanged:
+    """A region's guarantee or limit was changed. Bytes of media."""
+
+    host: str
+    guaranteed_media_bytes: int
+    limit_media_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class FaultArmed:
     """The operator armed a fault. Hosts are not told."""
 
@@ -112,6 +155,10 @@ EventKind = (
     | RegionAttached
     | RegionDetached
     | RegionResized
+    | AddCapacity
+    | ReleaseCapacity
+    | ForcedCapacityRelease
+    | RegionShareChanged
     | FaultArmed
     | FaultCleared
     | DeviceReset

@@ -52,12 +52,12 @@ def attach_region(power: PowerOn, request: RegionRequest) -> Region:
     old = power.regions.check_new(request.session, request.host, take_over=request.take_over)
     if len(power.regions) - (old is not None) >= config.max_regions:
         raise LogicalCapacity(f"the device has {config.max_regions} regions: as many as it can")
-    _check_logical_capacity(power, request.logical_bytes, old)
+    check_logical_capacity(power, request.logical_bytes, old)
     guaranteed = power.ledger.guaranteed_bytes - (old.account.guaranteed_bytes if old else 0)
     if guaranteed + request.guaranteed_media_bytes > physical:
         raise GuaranteeCapacity(
             f"a guarantee of {request.guaranteed_media_bytes} bytes and the others' {guaranteed} are more "
-            f"than the {physical} bytes of media"
+            f"than the {physical} bytes of media: ask for {physical - guaranteed} at most"
         )
 
     if old is not None:
@@ -80,13 +80,19 @@ def attach_region(power: PowerOn, request: RegionRequest) -> Region:
 
 
 def resize_region(power: PowerOn, region: Region, logical_bytes: int) -> None:
-    """Grow or shrink a region's DPA space.
+    """Grow or shrink a region's DPA space, as its host asks. It answers a release if it is small enough.
 
     Raises:
         InvalidField, NotAligned, LogicalCapacity, RegionInUse: nothing changed.
     """
     check_logical_bytes(logical_bytes)
-    _check_logical_capacity(power, logical_bytes, region)
+    check_logical_capacity(power, logical_bytes, region)
+    asked = region.asked_back
+    if asked is not None and logical_bytes > region.logical_bytes:
+        raise LogicalCapacity(
+            f"the region cannot grow to {logical_bytes} bytes: the device asks for all behind "
+            f"{asked.logical_bytes} back; shrink to that first"
+        )
     pages = logical_bytes // PAGE_BYTES
     if pages == region.pages:
         return
@@ -97,12 +103,22 @@ def resize_region(power: PowerOn, region: Region, logical_bytes: int) -> None:
                 f"{len(held)} pages from {int(held[0]) * PAGE_BYTES:#x} on hold data: TRIM them, then shrink "
                 f"to {logical_bytes} bytes"
             )
-    region.table = region.table.resized(pages)
-    region.logical_bytes = logical_bytes
+    if asked is not None:
+        power.counters.capacity_released_bytes += region.logical_bytes - logical_bytes
+        if logical_bytes <= asked.logical_bytes:
+            region.asked_back = None
+    set_size(region, logical_bytes)
     power.record(RegionResized(region.host, logical_bytes), region)
 
 
-def _check_logical_capacity(power: PowerOn, logical_bytes: int, instead_of: Region | None) -> None:
+def set_size(region: Region, logical_bytes: int) -> None:
+    """Another size; what would be cut off is empty."""
+    region.table = region.table.resized(logical_bytes // PAGE_BYTES)
+    region.logical_bytes = logical_bytes
+
+
+def check_logical_capacity(power: PowerOn, logical_bytes: int, instead_of: Region | None) -> None:
+    """Whether a region of this size fits. Raises LogicalCapacity."""
     others = power.regions.logical_bytes - (instead_of.logical_bytes if instead_of else 0)
     capacity = power.config.logical_capacity_bytes
     if others + logical_bytes > capacity:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cxldev.admission import Room
 from cxldev.arena import Arena
+from cxldev.capacity import take_due
 from cxldev.config import PAGE_BYTES
 from cxldev.events import (
     DetachCause,
@@ -81,7 +83,7 @@ class PowerOn:
         self._faults_due_ns = faults.advance(now_ns)
         """When a fault changes or ends by itself."""
         self._wake_ns = self._faults_due_ns
-        """No lease ends, no TRIM or staged write is due and no fault changes before this."""
+        """No lease ends, no TRIM, staged write or forced release is due, no fault changes before this."""
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -105,9 +107,10 @@ class PowerOn:
         self._wake_ns = self.deadline()
 
     def _come_back(self, until_ns: int) -> None:
-        """Release the TRIMs and end the leases that are due by then."""
+        """Release the TRIMs, take what was asked back, and end the leases that are due by then."""
         self.release_trims(until_ns)
         self.settle()
+        take_due(self, until_ns)
         for region in self.regions:
             if region.expires_ns <= until_ns:
                 self.counters.leases_expired += 1
@@ -121,6 +124,8 @@ class PowerOn:
             due_ns = region.trims.next_due_ns(armed, now_ns)
             if due_ns is not None:
                 times.append(due_ns)
+            if region.asked_back is not None and region.asked_back.forced_at_ns is not None:
+                times.append(region.asked_back.forced_at_ns)
         if self.staging is not None and (due := self.staging.next_due_ns) is not None:
             times.append(due)
         if self._faults_due_ns is not None:
@@ -163,6 +168,17 @@ class PowerOn:
         if change:
             ledger.reserve(change)
         return change > 0
+
+    def room(self, region: Region) -> Room:
+        """What a region's writes may grow into now."""
+        ledger, account = self.ledger, region.account
+        wanted_back = self.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
+        return Room(
+            free_bytes=ledger.room_bytes - wanted_back,
+            unmet_of_others_bytes=ledger.unmet_of_others(account),
+            limit_bytes=ledger.room_in_limit(account),
+            promised_bytes=account.promised_bytes,
+        )
 
     # -- what changes media ---------------------------------------------------------------------
 
@@ -297,7 +313,7 @@ class PowerOn:
 
     def region_telemetry(self, region: Region | None) -> RegionTelemetry | None:
         """One region now."""
-        return None if region is None else region_telemetry(self.ledger, region)
+        return None if region is None else region_telemetry(self, region)
 
     # -- the arena ------------------------------------------------------------------------------
 

@@ -32,6 +32,16 @@ _TOLD_HOSTS: Final = 8
 """Hosts that a message names: messages go into trailing metadata, which gRPC bounds."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskedBack:
+    """What the device wants of a region (see `capacity`)."""
+
+    logical_bytes: int
+    """The size that it is to shrink to."""
+    forced_at_ns: int | None
+    """When the device takes the rest by force; None: it waits for the host."""
+
+
 @dataclass(slots=True, eq=False)
 class Region:
     """One host's share of the device, and its session."""
@@ -54,6 +64,7 @@ class Region:
     last_staged_due_ns: int = 0
     credit_request: int = 0
     """Number of its newest request for credits."""
+    asked_back: AskedBack | None = None
 
     def __post_init__(self) -> None:
         self.table = PageTable(self.pages)

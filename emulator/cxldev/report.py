@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cxldev.ledger import Ledger
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
 
 
-def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
+def region_telemetry(power: PowerOn, region: Region) -> RegionTelemetry:
     """One region as its host may see it."""
-    account = region.account
+    ledger, account, asked = power.ledger, region.account, region.asked_back
+    forced_at_ns = None if asked is None else asked.forced_at_ns
     with_bytes = account.stored_pages - account.poisoned_pages - account.staged_pages
     return RegionTelemetry(
         host=region.host,
@@ -33,7 +33,17 @@ def region_telemetry(ledger: Ledger, region: Region) -> RegionTelemetry:
         ratio_milli=ratio_milli(with_bytes, ledger.media_of(with_bytes, account.stored_sectors)),
         trim_queued_pages=account.queued_pages,
         credit_pages=account.promised_pages,
+        room_bytes=_room_for_new_pages(power, region),
+        asked_back_to_bytes=None if asked is None else asked.logical_bytes,
+        forced_in_ns=None if forced_at_ns is None else max(0, forced_at_ns - power.now_ns),
     )
+
+
+def _room_for_new_pages(power: PowerOn, region: Region) -> int:
+    """What is staged will need as much media again, and a credit is no new page's."""
+    room = power.room(region)
+    open_bytes = room.open_bytes - room.promised_bytes - power.ledger.staged_bytes
+    return max(0, min(open_bytes, room.limit_bytes))
 
 
 def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence: int) -> Telemetry:
@@ -78,7 +88,7 @@ def status(power: PowerOn) -> Status:
         ),
         regions=tuple(
             RegionStatus(
-                telemetry=region_telemetry(ledger, region),
+                telemetry=region_telemetry(power, region),
                 lease_ns=region.lease_ns,
                 lease_remaining_ns=max(0, region.expires_ns - power.now_ns),
                 poisoned_pages=region.table.pages_of(PageKind.POISONED),

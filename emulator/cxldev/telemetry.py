@@ -34,6 +34,12 @@ class RegionTelemetry:
     trim_queued_pages: int
     credit_pages: int
     """Write credits that it was promised and holds, spent or not."""
+    room_bytes: int
+    """Media that new pages of the region may take now: free, in its limit, and nobody else's."""
+    asked_back_to_bytes: int | None = None
+    """The size that the device asks it to shrink to; None: it does not ask."""
+    forced_in_ns: int | None = None
+    """How long until the device does so by force; None: it waits for the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,14 @@ class Counters:
     attaches: int = 0
     detaches: int = 0
     leases_expired: int = 0
+    capacity_added_bytes: int = 0
+    """DPA space was added to a region by the device."""
+    capacity_released_bytes: int = 0
+    """DPA space came back from a host that was asked for it."""
+    capacity_forced_bytes: int = 0
+    """DPA space was taken by force."""
+    capacity_lost_pages: int = 0
+    """A page that held data was lost by that."""
     resets: int = 0
     peak_media_used_bytes: int = 0
     """The most media ever used at one time."""

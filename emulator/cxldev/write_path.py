@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxldev.admission import Admission, Obstacle, Room, admit, admit_or_poison
+from cxldev.admission import Admission, Obstacle, admit, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
 from cxldev.errors import MediaReadOnly, NoMoreWrites, OutOfRange, RegionLimit, WriteRefused
 from cxldev.faults import Command, Delay, Operation
@@ -66,18 +66,12 @@ def store_pages(
             return WriteOutcome(count, delay.device_ns, delay.wall_ns)
         packed = packed.behind(staged)
     asked, pages = pages, pages[staged:]
-    config, ledger = power.config, power.ledger
+    config = power.config
     sectors, writable = sectors[staged:], writable - staged
     held = _held(region, pages)
     bare = held.empty | held.poisoned
     growth = (sectors - held.sectors) * sector + bare * config.metadata_bytes
-    wanted_back = power.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
-    room = Room(
-        free_bytes=ledger.room_bytes - wanted_back,
-        unmet_of_others_bytes=ledger.unmet_of_others(region.account),
-        limit_bytes=ledger.room_in_limit(region.account),
-        promised_bytes=region.account.promised_bytes,
-    )
+    room = power.room(region)
     if not writable:
         decision = Admission(0, Obstacle.READ_ONLY)
     elif config.exhaustion_mode is ExhaustionMode.REFUSE:

@@ -22,11 +22,20 @@ _NAMES: Final[dict[type[EventKind], str]] = {
     events.RegionAttached: "attached",
     events.RegionDetached: "detached",
     events.RegionResized: "resized",
+    events.AddCapacity: "capacity added",
+    events.ReleaseCapacity: "capacity asked back",
+    events.ForcedCapacityRelease: "capacity taken by force",
+    events.RegionShareChanged: "share changed",
     events.FaultArmed: "fault armed",
     events.FaultCleared: "fault cleared",
     events.DeviceReset: "reset",
 }
-_WARNINGS: Final = (events.NoMoreWritesEntered, events.PoisonFound, events.DeviceReset)
+_WARNINGS: Final = (
+    events.NoMoreWritesEntered,
+    events.PoisonFound,
+    events.ForcedCapacityRelease,
+    events.DeviceReset,
+)
 
 
 def log_device_event(event: Event) -> None:

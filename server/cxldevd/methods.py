@@ -1,4 +1,4 @@
-"""Which method is served by what, and on which threads: every method of the four services."""
+"""Which method is served by what, and on which threads: every method of the services."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cxldevd.memory_calls import MemoryCalls
     from cxldevd.operator_calls import FaultCalls, OracleCalls
     from cxldevd.pools import CountedPool
+    from cxldevd.region_calls import RegionCalls
 
 
 def device_service(
@@ -83,6 +84,30 @@ def fault_service(service: Service, calls: FaultCalls) -> Service:
         calls.list_faults,
         pb.ListFaultsRequest.FromString,
         pb.ListFaultsResponse.SerializeToString,
+    )
+    return service
+
+
+def region_service(service: Service, calls: RegionCalls) -> Service:
+    """All run on the operators' control threads."""
+    pb = operator_pb2
+    service.unary(
+        "AddCapacity",
+        calls.add_capacity,
+        pb.AddCapacityRequest.FromString,
+        pb.AddCapacityResponse.SerializeToString,
+    )
+    service.unary(
+        "ReleaseCapacity",
+        calls.release_capacity,
+        pb.ReleaseCapacityRequest.FromString,
+        pb.ReleaseCapacityResponse.SerializeToString,
+    )
+    service.unary(
+        "ShareMedia",
+        calls.share_media,
+        pb.ShareMediaRequest.FromString,
+        pb.ShareMediaResponse.SerializeToString,
     )
     return service
 

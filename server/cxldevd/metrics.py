@@ -158,6 +158,26 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Counters], float]], ...]] = (
     ("attaches", "Sessions given out.", lambda c: c.attaches),
     ("detaches", "Sessions ended, for whatever reason.", lambda c: c.detaches),
     ("leases_expired", "Sessions ended because their lease ran out.", lambda c: c.leases_expired),
+    (
+        "capacity_added_bytes",
+        "DPA space that the device added to regions.",
+        lambda c: c.capacity_added_bytes,
+    ),
+    (
+        "capacity_released_bytes",
+        "DPA space that hosts gave back when the device asked for it.",
+        lambda c: c.capacity_released_bytes,
+    ),
+    (
+        "capacity_forced_bytes",
+        "DPA space that the device took by force.",
+        lambda c: c.capacity_forced_bytes,
+    ),
+    (
+        "capacity_lost_pages",
+        "Pages that held data where the device took DPA space by force.",
+        lambda c: c.capacity_lost_pages,
+    ),
     ("resets", "Times that power was lost and came back.", lambda c: c.resets),
     (
         "capacity_identity_checks",
@@ -189,6 +209,20 @@ _REGION_GAUGES: Final[tuple[tuple[str, str, Callable[[RegionTelemetry], float]],
         "credit_pages",
         "Write credits that the region holds, spent or not: 4096 bytes of media are kept for each.",
         lambda region: region.credit_pages,
+    ),
+    (
+        "room_bytes",
+        "Media that new pages of the region may take now: free, in its limit, and nobody else's.",
+        lambda region: region.room_bytes,
+    ),
+    (
+        "asked_back_bytes",
+        "DPA space that the device asks the region's host for, and has not got.",
+        lambda region: (
+            0
+            if region.asked_back_to_bytes is None
+            else max(0, region.logical_bytes - region.asked_back_to_bytes)
+        ),
     ),
 )
 

@@ -26,11 +26,12 @@ from cxldevd.listener import BindError, Listener
 from cxldevd.log import log_event
 from cxldevd.losses import Losses
 from cxldevd.memory_calls import MemoryCalls
-from cxldevd.methods import device_service, fault_service, memory_service, oracle_service
+from cxldevd.methods import device_service, fault_service, memory_service, oracle_service, region_service
 from cxldevd.metrics import DeviceCollector
 from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
 from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
+from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
 from cxldevd.runtime import Runtime
 
@@ -115,6 +116,7 @@ class Cxldevd:
             )
         self.operator_services = [
             fault_service(service("cramwire.v1.FaultService", operators), FaultCalls(self.runtime, losses)),
+            region_service(service("cramwire.v1.RegionService", operators), RegionCalls(self.runtime)),
             oracle_service(
                 service("cramwire.v1.OracleService", operators),
                 OracleCalls(self.runtime, operator_watchers),

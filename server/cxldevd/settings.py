@@ -61,7 +61,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
         "Where it serves (HOST:PORT, port 0 = any free one, or unix:PATH)",
         (
             Setting("listen", "listen", kinds.ADDRESS, "Hosts: DeviceService and MemoryService."),
-            Setting("operator", "operator", kinds.ADDRESS, "Operators: FaultService and OracleService."),
+            Setting("operator", "operator", kinds.ADDRESS, "Operators: faults, regions, the oracle."),
             Setting(
                 "metrics", "metrics", kinds.OPTIONAL_ADDRESS, "Prometheus, HTTP; `off` for none. TCP only."
             ),

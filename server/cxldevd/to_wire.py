@@ -91,6 +91,9 @@ def region(of: RegionTelemetry) -> types_pb2.RegionTelemetry:
         ratio_milli=of.ratio_milli,
         trim_queued_pages=of.trim_queued_pages,
         credit_pages=of.credit_pages,
+        room_bytes=of.room_bytes,
+        asked_back_to_bytes=of.asked_back_to_bytes,
+        forced_in_ns=of.forced_in_ns,
     )
 
 
@@ -141,6 +144,22 @@ def event(of: events.Event, wall_ns: Callable[[int], int]) -> types_pb2.Event:
         case events.RegionResized(host, logical_bytes):
             made.region_resized.host = host
             made.region_resized.logical_bytes = logical_bytes
+        case events.AddCapacity(host, start, length):
+            made.add_capacity.host = host
+            made.add_capacity.range.start, made.add_capacity.range.length = start, length
+        case events.ReleaseCapacity(host, start, length, force_after_ns):
+            made.release_capacity.host = host
+            made.release_capacity.range.start, made.release_capacity.range.length = start, length
+            if force_after_ns is not None:
+                made.release_capacity.force_after_ns = force_after_ns
+        case events.ForcedCapacityRelease(host, start, length, lost_pages):
+            taken = made.forced_capacity_release
+            taken.host, taken.lost_pages = host, lost_pages
+            taken.range.start, taken.range.length = start, length
+        case events.RegionShareChanged(host, guaranteed, limit):
+            made.region_share_changed.host = host
+            made.region_share_changed.guaranteed_media_bytes = guaranteed
+            made.region_share_changed.limit_media_bytes = limit
         case events.FaultArmed(fault_id, kind):
             made.fault_armed.fault_id, made.fault_armed.kind = fault_id, kind
         case events.FaultCleared(fault_id, kind, clear_cause, fired):
@@ -227,4 +246,8 @@ def _counters(of: Counters) -> operator_pb2.DeviceCounters:
         resets=of.resets,
         leases_expired=of.leases_expired,
         bit_flipped_pages=of.bit_flipped_pages,
+        capacity_added_bytes=of.capacity_added_bytes,
+        capacity_released_bytes=of.capacity_released_bytes,
+        capacity_forced_bytes=of.capacity_forced_bytes,
+        capacity_lost_pages=of.capacity_lost_pages,
     )

@@ -20,12 +20,12 @@ from cxldev.errors import (
     StaleGeneration,
 )
 from cxldev.faults import ExhaustionFault, LatencyFault, PoisonFault, RatioCollapseFault, ResetFault
+from emulator_capacity import CapacityRules
 from emulator_helpers import addresses, at
 from emulator_machine import (
     PHYSICAL,
     POOL,
     REGION_PAGES,
-    DeviceBesideModel,
     OpenRead,
     OpenWrite,
 )
@@ -37,7 +37,7 @@ contents = st.sampled_from(POOL)
 some_pages = st.lists(st.integers(0, REGION_PAGES - 1), min_size=1, max_size=10, unique=True)
 
 
-class DeviceMachine(DeviceBesideModel):
+class DeviceMachine(CapacityRules):
     """All that can be asked, as rules."""
 
     @initialize(
@@ -122,7 +122,7 @@ class DeviceMachine(DeviceBesideModel):
         """Grow or shrink; pages that hold data are never cut off."""
         if region := self.region(host):
             total = sum(one.pages_long for one in self.model.regions.values()) - region.pages_long + pages
-            if total > 60:
+            if total > 60 or (region.asked is not None and pages > region.pages_long):
                 with pytest.raises(LogicalCapacity):
                     self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
             elif any(page >= pages for page in region.pages):
@@ -131,6 +131,8 @@ class DeviceMachine(DeviceBesideModel):
             else:
                 self.device.resize(self.ref(region), pages * PAGE_BYTES, self.now)
                 region.pages_long = pages
+                if region.asked is not None and pages <= region.asked[0]:
+                    region.asked = None
 
     @rule(step=st.sampled_from((1, 1, 20, 20, 50, 50, 400_000, 1_000_000)))
     def pass_time(self, step: int) -> None:

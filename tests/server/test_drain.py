@@ -16,7 +16,7 @@ from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, bench_of, prose, raw
 
 SERVICES = {
     "host": ("", "cramwire.v1.DeviceService", "cramwire.v1.MemoryService"),
-    "operator": ("", "cramwire.v1.FaultService", "cramwire.v1.OracleService"),
+    "operator": ("", "cramwire.v1.FaultService", "cramwire.v1.RegionService", "cramwire.v1.OracleService"),
 }
 
 

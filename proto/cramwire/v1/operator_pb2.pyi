@@ -805,6 +805,151 @@ class ArmedFault(_message.Message):
 Global___ArmedFault: _TypeAlias = ArmedFault  # noqa: Y015
 
 @_typing.final
+class AddCapacityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    LENGTH_BYTES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    length_bytes: _builtins.int
+    """A multiple of 4096."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        length_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "length_bytes", b"length_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCapacityRequest: _TypeAlias = AddCapacityRequest  # noqa: Y015
+
+@_typing.final
+class AddCapacityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def region(self) -> _types_pb2.RegionTelemetry: ...
+    def __init__(
+        self,
+        *,
+        region: _types_pb2.RegionTelemetry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCapacityResponse: _TypeAlias = AddCapacityResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseCapacityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    LENGTH_BYTES_FIELD_NUMBER: _builtins.int
+    FORCE_AFTER_NS_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    length_bytes: _builtins.int
+    """From the region's end; a multiple of 4096. It replaces what was asked for before."""
+    force_after_ns: _builtins.int
+    """Take it then, whatever it holds; 0: at once; absent: wait for the host."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        length_bytes: _builtins.int = ...,
+        force_after_ns: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns", "force_after_ns", b"force_after_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns", "force_after_ns", b"force_after_ns", "host", b"host", "length_bytes", b"length_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__force_after_ns: _TypeAlias = _typing.Literal["force_after_ns"]  # noqa: Y015
+    _WhichOneofArgType__force_after_ns: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__force_after_ns) -> _WhichOneofReturnType__force_after_ns | None: ...
+
+Global___ReleaseCapacityRequest: _TypeAlias = ReleaseCapacityRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseCapacityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def region(self) -> _types_pb2.RegionTelemetry: ...
+    def __init__(
+        self,
+        *,
+        region: _types_pb2.RegionTelemetry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseCapacityResponse: _TypeAlias = ReleaseCapacityResponse  # noqa: Y015
+
+@_typing.final
+class ShareMediaRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    GUARANTEED_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    guaranteed_media_bytes: _builtins.int
+    """Absent: as it is."""
+    limit_media_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        guaranteed_media_bytes: _builtins.int | None = ...,
+        limit_media_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guaranteed_media_bytes", b"_guaranteed_media_bytes", "_limit_media_bytes", b"_limit_media_bytes", "guaranteed_media_bytes", b"guaranteed_media_bytes", "limit_media_bytes", b"limit_media_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guaranteed_media_bytes", b"_guaranteed_media_bytes", "_limit_media_bytes", b"_limit_media_bytes", "guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__guaranteed_media_bytes: _TypeAlias = _typing.Literal["guaranteed_media_bytes"]  # noqa: Y015
+    _WhichOneofArgType__guaranteed_media_bytes: _TypeAlias = _typing.Literal["_guaranteed_media_bytes", b"_guaranteed_media_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__limit_media_bytes: _TypeAlias = _typing.Literal["limit_media_bytes"]  # noqa: Y015
+    _WhichOneofArgType__limit_media_bytes: _TypeAlias = _typing.Literal["_limit_media_bytes", b"_limit_media_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guaranteed_media_bytes) -> _WhichOneofReturnType__guaranteed_media_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_media_bytes) -> _WhichOneofReturnType__limit_media_bytes | None: ...
+
+Global___ShareMediaRequest: _TypeAlias = ShareMediaRequest  # noqa: Y015
+
+@_typing.final
+class ShareMediaResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def region(self) -> _types_pb2.RegionTelemetry: ...
+    def __init__(
+        self,
+        *,
+        region: _types_pb2.RegionTelemetry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareMediaResponse: _TypeAlias = ShareMediaResponse  # noqa: Y015
+
+@_typing.final
 class GetStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -947,6 +1092,10 @@ class DeviceCounters(_message.Message):
     RESETS_FIELD_NUMBER: _builtins.int
     LEASES_EXPIRED_FIELD_NUMBER: _builtins.int
     BIT_FLIPPED_PAGES_FIELD_NUMBER: _builtins.int
+    CAPACITY_ADDED_BYTES_FIELD_NUMBER: _builtins.int
+    CAPACITY_RELEASED_BYTES_FIELD_NUMBER: _builtins.int
+    CAPACITY_FORCED_BYTES_FIELD_NUMBER: _builtins.int
+    CAPACITY_LOST_PAGES_FIELD_NUMBER: _builtins.int
     capacity_identity_checks: _builtins.int
     written_pages: _builtins.int
     read_pages: _builtins.int
@@ -960,6 +1109,12 @@ class DeviceCounters(_message.Message):
     resets: _builtins.int
     leases_expired: _builtins.int
     bit_flipped_pages: _builtins.int
+    capacity_added_bytes: _builtins.int
+    """DPA space added to regions, given back by their hosts, and taken by force."""
+    capacity_released_bytes: _builtins.int
+    capacity_forced_bytes: _builtins.int
+    capacity_lost_pages: _builtins.int
+    """Pages that held data where it was taken."""
     def __init__(
         self,
         *,
@@ -975,10 +1130,14 @@ class DeviceCounters(_message.Message):
         resets: _builtins.int = ...,
         leases_expired: _builtins.int = ...,
         bit_flipped_pages: _builtins.int = ...,
+        capacity_added_bytes: _builtins.int = ...,
+        capacity_released_bytes: _builtins.int = ...,
+        capacity_forced_bytes: _builtins.int = ...,
+        capacity_lost_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_flipped_pages", b"bit_flipped_pages", "capacity_identity_checks", b"capacity_identity_checks", "leases_expired", b"leases_expired", "no_more_writes", b"no_more_writes", "peak_media_used_bytes", b"peak_media_used_bytes", "poison_created_pages", b"poison_created_pages", "poison_read_pages", b"poison_read_pages", "read_pages", b"read_pages", "refused_pages", b"refused_pages", "resets", b"resets", "trimmed_pages", b"trimmed_pages", "written_pages", b"written_pages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_flipped_pages", b"bit_flipped_pages", "capacity_added_bytes", b"capacity_added_bytes", "capacity_forced_bytes", b"capacity_forced_bytes", "capacity_identity_checks", b"capacity_identity_checks", "capacity_lost_pages", b"capacity_lost_pages", "capacity_released_bytes", b"capacity_released_bytes", "leases_expired", b"leases_expired", "no_more_writes", b"no_more_writes", "peak_media_used_bytes", b"peak_media_used_bytes", "poison_created_pages", b"poison_created_pages", "poison_read_pages", b"poison_read_pages", "read_pages", b"read_pages", "refused_pages", b"refused_pages", "resets", b"resets", "trimmed_pages", b"trimmed_pages", "written_pages", b"written_pages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

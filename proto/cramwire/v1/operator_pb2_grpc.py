@@ -186,6 +186,170 @@ class FaultService:
             _registered_method=True)
 
 
+class RegionServiceStub:
+    """Changes the regions of attached hosts while they use them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.AddCapacity = channel.unary_unary(
+                '/cramwire.v1.RegionService/AddCapacity',
+                request_serializer=cramwire_dot_v1_dot_operator__pb2.AddCapacityRequest.SerializeToString,
+                response_deserializer=cramwire_dot_v1_dot_operator__pb2.AddCapacityResponse.FromString,
+                _registered_method=True)
+        self.ReleaseCapacity = channel.unary_unary(
+                '/cramwire.v1.RegionService/ReleaseCapacity',
+                request_serializer=cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityRequest.SerializeToString,
+                response_deserializer=cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityResponse.FromString,
+                _registered_method=True)
+        self.ShareMedia = channel.unary_unary(
+                '/cramwire.v1.RegionService/ShareMedia',
+                request_serializer=cramwire_dot_v1_dot_operator__pb2.ShareMediaRequest.SerializeToString,
+                response_deserializer=cramwire_dot_v1_dot_operator__pb2.ShareMediaResponse.FromString,
+                _registered_method=True)
+
+
+class RegionServiceServicer:
+    """Changes the regions of attached hosts while they use them.
+    """
+
+    def AddCapacity(self, request, context):
+        """Grows a region's DPA space.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseCapacity(self, request, context):
+        """Asks a host for the end of its region back, and takes it by force if a time is given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareMedia(self, request, context):
+        """Changes a region's guarantee, its limit, or both.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RegionServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'AddCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCapacity,
+                    request_deserializer=cramwire_dot_v1_dot_operator__pb2.AddCapacityRequest.FromString,
+                    response_serializer=cramwire_dot_v1_dot_operator__pb2.AddCapacityResponse.SerializeToString,
+            ),
+            'ReleaseCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseCapacity,
+                    request_deserializer=cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityRequest.FromString,
+                    response_serializer=cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityResponse.SerializeToString,
+            ),
+            'ShareMedia': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareMedia,
+                    request_deserializer=cramwire_dot_v1_dot_operator__pb2.ShareMediaRequest.FromString,
+                    response_serializer=cramwire_dot_v1_dot_operator__pb2.ShareMediaResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'cramwire.v1.RegionService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('cramwire.v1.RegionService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RegionService:
+    """Changes the regions of attached hosts while they use them.
+    """
+
+    @staticmethod
+    def AddCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cramwire.v1.RegionService/AddCapacity',
+            cramwire_dot_v1_dot_operator__pb2.AddCapacityRequest.SerializeToString,
+            cramwire_dot_v1_dot_operator__pb2.AddCapacityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cramwire.v1.RegionService/ReleaseCapacity',
+            cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityRequest.SerializeToString,
+            cramwire_dot_v1_dot_operator__pb2.ReleaseCapacityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareMedia(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cramwire.v1.RegionService/ShareMedia',
+            cramwire_dot_v1_dot_operator__pb2.ShareMediaRequest.SerializeToString,
+            cramwire_dot_v1_dot_operator__pb2.ShareMediaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class OracleServiceStub:
     """Tells what no host may know.
     """

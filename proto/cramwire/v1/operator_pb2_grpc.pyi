@@ -72,6 +72,61 @@ class FaultServiceServicer(metaclass=_abc_1.ABCMeta):
 
 def add_FaultServiceServicer_to_server(servicer: FaultServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class RegionServiceStub:
+    """Changes the regions of attached hosts while they use them."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RegionServiceAsyncStub: ...
+    AddCapacity: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddCapacityRequest, _operator_pb2.AddCapacityResponse]
+    """Grows a region's DPA space."""
+    ReleaseCapacity: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ReleaseCapacityRequest, _operator_pb2.ReleaseCapacityResponse]
+    """Asks a host for the end of its region back, and takes it by force if a time is given."""
+    ShareMedia: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ShareMediaRequest, _operator_pb2.ShareMediaResponse]
+    """Changes a region's guarantee, its limit, or both."""
+
+@_typing.type_check_only
+class RegionServiceAsyncStub(RegionServiceStub):
+    """Changes the regions of attached hosts while they use them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    AddCapacity: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddCapacityRequest, _operator_pb2.AddCapacityResponse]  # type: ignore[assignment]
+    """Grows a region's DPA space."""
+    ReleaseCapacity: _aio.UnaryUnaryMultiCallable[_operator_pb2.ReleaseCapacityRequest, _operator_pb2.ReleaseCapacityResponse]  # type: ignore[assignment]
+    """Asks a host for the end of its region back, and takes it by force if a time is given."""
+    ShareMedia: _aio.UnaryUnaryMultiCallable[_operator_pb2.ShareMediaRequest, _operator_pb2.ShareMediaResponse]  # type: ignore[assignment]
+    """Changes a region's guarantee, its limit, or both."""
+
+class RegionServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Changes the regions of attached hosts while they use them."""
+
+    @_abc_1.abstractmethod
+    def AddCapacity(
+        self,
+        request: _operator_pb2.AddCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AddCapacityResponse, _abc.Awaitable[_operator_pb2.AddCapacityResponse]]:
+        """Grows a region's DPA space."""
+
+    @_abc_1.abstractmethod
+    def ReleaseCapacity(
+        self,
+        request: _operator_pb2.ReleaseCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ReleaseCapacityResponse, _abc.Awaitable[_operator_pb2.ReleaseCapacityResponse]]:
+        """Asks a host for the end of its region back, and takes it by force if a time is given."""
+
+    @_abc_1.abstractmethod
+    def ShareMedia(
+        self,
+        request: _operator_pb2.ShareMediaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ShareMediaResponse, _abc.Awaitable[_operator_pb2.ShareMediaResponse]]:
+        """Changes a region's guarantee, its limit, or both."""
+
+def add_RegionServiceServicer_to_server(servicer: RegionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class OracleServiceStub:
     """Tells what no host may know."""
 

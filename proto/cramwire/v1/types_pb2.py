@@ -24,47 +24,55 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ramwire/v1/types.proto\x12\x0b\x63ramwire.v1\")\n\x08\x44paRange\x12\r\n\x05start\x18\x01 \x01(\x06\x12\x0e\n\x06length\x18\x02 \x01(\x06\"\xb8\x03\n\tTelemetry\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x16\n\x0e\x65vent_sequence\x18\x02 \x01(\x04\x12\x1e\n\x16logical_capacity_bytes\x18\x03 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x18\n\x10media_free_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x07 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12.\n\twatermark\x18\n \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12\x16\n\x0eno_more_writes\x18\x0b \x01(\x08\x12\x19\n\x11trim_queued_pages\x18\x0c \x01(\x04\x12\x1c\n\x14writes_refused_pages\x18\r \x01(\x04\x12,\n\x06region\x18\x0e \x01(\x0b\x32\x1c.cramwire.v1.RegionTelemetry\x12\x1a\n\x12media_staged_bytes\x18\x0f \x01(\x04\"\xe7\x01\n\x0fRegionTelemetry\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x19\n\x11limit_media_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x06 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x07 \x01(\r\x12\x19\n\x11trim_queued_pages\x18\x08 \x01(\x04\x12\x14\n\x0c\x63redit_pages\x18\t \x01(\x04\"\xa2\x05\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x14\n\x0cwall_time_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\x12:\n\x11watermark_crossed\x18\x05 \x01(\x0b\x32\x1d.cramwire.v1.WatermarkCrossedH\x00\x12\x42\n\x16no_more_writes_entered\x18\x06 \x01(\x0b\x32 .cramwire.v1.NoMoreWritesEnteredH\x00\x12<\n\x13no_more_writes_left\x18\x07 \x01(\x0b\x32\x1d.cramwire.v1.NoMoreWritesLeftH\x00\x12\x30\n\x0cpoison_found\x18\x08 \x01(\x0b\x32\x18.cramwire.v1.PoisonFoundH\x00\x12\x36\n\x0fregion_attached\x18\t \x01(\x0b\x32\x1b.cramwire.v1.RegionAttachedH\x00\x12\x36\n\x0fregion_detached\x18\n \x01(\x0b\x32\x1b.cramwire.v1.RegionDetachedH\x00\x12\x34\n\x0eregion_resized\x18\x0b \x01(\x0b\x32\x1a.cramwire.v1.RegionResizedH\x00\x12.\n\x0b\x66\x61ult_armed\x18\x0c \x01(\x0b\x32\x17.cramwire.v1.FaultArmedH\x00\x12\x32\n\rfault_cleared\x18\r \x01(\x0b\x32\x19.cramwire.v1.FaultClearedH\x00\x12\x30\n\x0c\x64\x65vice_reset\x18\x0e \x01(\x0b\x32\x18.cramwire.v1.DeviceResetH\x00\x42\x06\n\x04kind\"r\n\x10WatermarkCrossed\x12/\n\nfrom_level\x18\x01 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12-\n\x08to_level\x18\x02 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\"\x15\n\x13NoMoreWritesEntered\"\x12\n\x10NoMoreWritesLeft\"\x1b\n\x0bPoisonFound\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06\"\x1e\n\x0eRegionAttached\x12\x0c\n\x04host\x18\x01 \x01(\t\"G\n\x0eRegionDetached\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\'\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x18.cramwire.v1.DetachCause\"4\n\rRegionResized\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\",\n\nFaultArmed\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"j\n\x0c\x46\x61ultCleared\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12+\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\x1c.cramwire.v1.FaultClearCause\x12\r\n\x05\x66ired\x18\x04 \x01(\x04\"&\n\x0b\x44\x65viceReset\x12\x17\n\x0fnext_generation\x18\x01 \x01(\t*\xbe\x01\n\x0eWatermarkLevel\x12\x1f\n\x1bWATERMARK_LEVEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWATERMARK_LEVEL_ABOVE_HIGH\x10\x01\x12\x18\n\x14WATERMARK_LEVEL_HIGH\x10\x02\x12\x1a\n\x16WATERMARK_LEVEL_MEDIUM\x10\x03\x12\x17\n\x13WATERMARK_LEVEL_LOW\x10\x04\x12\x1c\n\x18WATERMARK_LEVEL_CRITICAL\x10\x05*i\n\x0e\x45xhaustionMode\x12\x1f\n\x1b\x45XHAUSTION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XHAUSTION_MODE_REFUSE\x10\x01\x12\x1a\n\x16\x45XHAUSTION_MODE_POISON\x10\x02*\x84\x01\n\x0b\x44\x65tachCause\x12\x1c\n\x18\x44\x45TACH_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TACH_CAUSE_REQUESTED\x10\x01\x12\x1e\n\x1a\x44\x45TACH_CAUSE_LEASE_EXPIRED\x10\x02\x12\x1b\n\x17\x44\x45TACH_CAUSE_TAKEN_OVER\x10\x03*\x92\x01\n\x0f\x46\x61ultClearCause\x12!\n\x1d\x46\x41ULT_CLEAR_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ULT_CLEAR_CAUSE_REQUESTED\x10\x01\x12\x1b\n\x17\x46\x41ULT_CLEAR_CAUSE_COUNT\x10\x02\x12\x1e\n\x1a\x46\x41ULT_CLEAR_CAUSE_DURATION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ramwire/v1/types.proto\x12\x0b\x63ramwire.v1\")\n\x08\x44paRange\x12\r\n\x05start\x18\x01 \x01(\x06\x12\x0e\n\x06length\x18\x02 \x01(\x06\"\xb8\x03\n\tTelemetry\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x16\n\x0e\x65vent_sequence\x18\x02 \x01(\x04\x12\x1e\n\x16logical_capacity_bytes\x18\x03 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x18\n\x10media_free_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x07 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12.\n\twatermark\x18\n \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12\x16\n\x0eno_more_writes\x18\x0b \x01(\x08\x12\x19\n\x11trim_queued_pages\x18\x0c \x01(\x04\x12\x1c\n\x14writes_refused_pages\x18\r \x01(\x04\x12,\n\x06region\x18\x0e \x01(\x0b\x32\x1c.cramwire.v1.RegionTelemetry\x12\x1a\n\x12media_staged_bytes\x18\x0f \x01(\x04\"\xe1\x02\n\x0fRegionTelemetry\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x19\n\x11limit_media_bytes\x18\x04 \x01(\x04\x12\x18\n\x10media_used_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cstored_pages\x18\x06 \x01(\x04\x12\x13\n\x0bratio_milli\x18\x07 \x01(\r\x12\x19\n\x11trim_queued_pages\x18\x08 \x01(\x04\x12\x14\n\x0c\x63redit_pages\x18\t \x01(\x04\x12\x12\n\nroom_bytes\x18\n \x01(\x04\x12 \n\x13\x61sked_back_to_bytes\x18\x0b \x01(\x04H\x00\x88\x01\x01\x12\x19\n\x0c\x66orced_in_ns\x18\x0c \x01(\x04H\x01\x88\x01\x01\x42\x16\n\x14_asked_back_to_bytesB\x0f\n\r_forced_in_ns\"\x96\x07\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x14\n\x0cwall_time_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\x12:\n\x11watermark_crossed\x18\x05 \x01(\x0b\x32\x1d.cramwire.v1.WatermarkCrossedH\x00\x12\x42\n\x16no_more_writes_entered\x18\x06 \x01(\x0b\x32 .cramwire.v1.NoMoreWritesEnteredH\x00\x12<\n\x13no_more_writes_left\x18\x07 \x01(\x0b\x32\x1d.cramwire.v1.NoMoreWritesLeftH\x00\x12\x30\n\x0cpoison_found\x18\x08 \x01(\x0b\x32\x18.cramwire.v1.PoisonFoundH\x00\x12\x36\n\x0fregion_attached\x18\t \x01(\x0b\x32\x1b.cramwire.v1.RegionAttachedH\x00\x12\x36\n\x0fregion_detached\x18\n \x01(\x0b\x32\x1b.cramwire.v1.RegionDetachedH\x00\x12\x34\n\x0eregion_resized\x18\x0b \x01(\x0b\x32\x1a.cramwire.v1.RegionResizedH\x00\x12.\n\x0b\x66\x61ult_armed\x18\x0c \x01(\x0b\x32\x17.cramwire.v1.FaultArmedH\x00\x12\x32\n\rfault_cleared\x18\r \x01(\x0b\x32\x19.cramwire.v1.FaultClearedH\x00\x12\x30\n\x0c\x64\x65vice_reset\x18\x0e \x01(\x0b\x32\x18.cramwire.v1.DeviceResetH\x00\x12\x30\n\x0c\x61\x64\x64_capacity\x18\x0f \x01(\x0b\x32\x18.cramwire.v1.AddCapacityH\x00\x12\x38\n\x10release_capacity\x18\x10 \x01(\x0b\x32\x1c.cramwire.v1.ReleaseCapacityH\x00\x12\x45\n\x17\x66orced_capacity_release\x18\x11 \x01(\x0b\x32\".cramwire.v1.ForcedCapacityReleaseH\x00\x12?\n\x14region_share_changed\x18\x12 \x01(\x0b\x32\x1f.cramwire.v1.RegionShareChangedH\x00\x42\x06\n\x04kind\"r\n\x10WatermarkCrossed\x12/\n\nfrom_level\x18\x01 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\x12-\n\x08to_level\x18\x02 \x01(\x0e\x32\x1b.cramwire.v1.WatermarkLevel\"\x15\n\x13NoMoreWritesEntered\"\x12\n\x10NoMoreWritesLeft\"\x1b\n\x0bPoisonFound\x12\x0c\n\x04\x64pas\x18\x01 \x03(\x06\"\x1e\n\x0eRegionAttached\x12\x0c\n\x04host\x18\x01 \x01(\t\"G\n\x0eRegionDetached\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\'\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x18.cramwire.v1.DetachCause\"4\n\rRegionResized\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\"A\n\x0b\x41\x64\x64\x43\x61pacity\x12\x0c\n\x04host\x18\x01 \x01(\t\x12$\n\x05range\x18\x02 \x01(\x0b\x32\x15.cramwire.v1.DpaRange\"u\n\x0fReleaseCapacity\x12\x0c\n\x04host\x18\x01 \x01(\t\x12$\n\x05range\x18\x02 \x01(\x0b\x32\x15.cramwire.v1.DpaRange\x12\x1b\n\x0e\x66orce_after_ns\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_force_after_ns\"_\n\x15\x46orcedCapacityRelease\x12\x0c\n\x04host\x18\x01 \x01(\t\x12$\n\x05range\x18\x02 \x01(\x0b\x32\x15.cramwire.v1.DpaRange\x12\x12\n\nlost_pages\x18\x03 \x01(\x04\"]\n\x12RegionShareChanged\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x1e\n\x16guaranteed_media_bytes\x18\x02 \x01(\x04\x12\x19\n\x11limit_media_bytes\x18\x03 \x01(\x04\",\n\nFaultArmed\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"j\n\x0c\x46\x61ultCleared\x12\x10\n\x08\x66\x61ult_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12+\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\x1c.cramwire.v1.FaultClearCause\x12\r\n\x05\x66ired\x18\x04 \x01(\x04\"&\n\x0b\x44\x65viceReset\x12\x17\n\x0fnext_generation\x18\x01 \x01(\t*\xbe\x01\n\x0eWatermarkLevel\x12\x1f\n\x1bWATERMARK_LEVEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aWATERMARK_LEVEL_ABOVE_HIGH\x10\x01\x12\x18\n\x14WATERMARK_LEVEL_HIGH\x10\x02\x12\x1a\n\x16WATERMARK_LEVEL_MEDIUM\x10\x03\x12\x17\n\x13WATERMARK_LEVEL_LOW\x10\x04\x12\x1c\n\x18WATERMARK_LEVEL_CRITICAL\x10\x05*i\n\x0e\x45xhaustionMode\x12\x1f\n\x1b\x45XHAUSTION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XHAUSTION_MODE_REFUSE\x10\x01\x12\x1a\n\x16\x45XHAUSTION_MODE_POISON\x10\x02*\x84\x01\n\x0b\x44\x65tachCause\x12\x1c\n\x18\x44\x45TACH_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TACH_CAUSE_REQUESTED\x10\x01\x12\x1e\n\x1a\x44\x45TACH_CAUSE_LEASE_EXPIRED\x10\x02\x12\x1b\n\x17\x44\x45TACH_CAUSE_TAKEN_OVER\x10\x03*\x92\x01\n\x0f\x46\x61ultClearCause\x12!\n\x1d\x46\x41ULT_CLEAR_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ULT_CLEAR_CAUSE_REQUESTED\x10\x01\x12\x1b\n\x17\x46\x41ULT_CLEAR_CAUSE_COUNT\x10\x02\x12\x1e\n\x1a\x46\x41ULT_CLEAR_CAUSE_DURATION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cramwire.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATERMARKLEVEL']._serialized_start=1979
-  _globals['_WATERMARKLEVEL']._serialized_end=2169
-  _globals['_EXHAUSTIONMODE']._serialized_start=2171
-  _globals['_EXHAUSTIONMODE']._serialized_end=2276
-  _globals['_DETACHCAUSE']._serialized_start=2279
-  _globals['_DETACHCAUSE']._serialized_end=2411
-  _globals['_FAULTCLEARCAUSE']._serialized_start=2414
-  _globals['_FAULTCLEARCAUSE']._serialized_end=2560
+  _globals['_WATERMARKLEVEL']._serialized_start=2723
+  _globals['_WATERMARKLEVEL']._serialized_end=2913
+  _globals['_EXHAUSTIONMODE']._serialized_start=2915
+  _globals['_EXHAUSTIONMODE']._serialized_end=3020
+  _globals['_DETACHCAUSE']._serialized_start=3023
+  _globals['_DETACHCAUSE']._serialized_end=3155
+  _globals['_FAULTCLEARCAUSE']._serialized_start=3158
+  _globals['_FAULTCLEARCAUSE']._serialized_end=3304
   _globals['_DPARANGE']._serialized_start=40
   _globals['_DPARANGE']._serialized_end=81
   _globals['_TELEMETRY']._serialized_start=84
   _globals['_TELEMETRY']._serialized_end=524
   _globals['_REGIONTELEMETRY']._serialized_start=527
-  _globals['_REGIONTELEMETRY']._serialized_end=758
-  _globals['_EVENT']._serialized_start=761
-  _globals['_EVENT']._serialized_end=1435
-  _globals['_WATERMARKCROSSED']._serialized_start=1437
-  _globals['_WATERMARKCROSSED']._serialized_end=1551
-  _globals['_NOMOREWRITESENTERED']._serialized_start=1553
-  _globals['_NOMOREWRITESENTERED']._serialized_end=1574
-  _globals['_NOMOREWRITESLEFT']._serialized_start=1576
-  _globals['_NOMOREWRITESLEFT']._serialized_end=1594
-  _globals['_POISONFOUND']._serialized_start=1596
-  _globals['_POISONFOUND']._serialized_end=1623
-  _globals['_REGIONATTACHED']._serialized_start=1625
-  _globals['_REGIONATTACHED']._serialized_end=1655
-  _globals['_REGIONDETACHED']._serialized_start=1657
-  _globals['_REGIONDETACHED']._serialized_end=1728
-  _globals['_REGIONRESIZED']._serialized_start=1730
-  _globals['_REGIONRESIZED']._serialized_end=1782
-  _globals['_FAULTARMED']._serialized_start=1784
-  _globals['_FAULTARMED']._serialized_end=1828
-  _globals['_FAULTCLEARED']._serialized_start=1830
-  _globals['_FAULTCLEARED']._serialized_end=1936
-  _globals['_DEVICERESET']._serialized_start=1938
-  _globals['_DEVICERESET']._serialized_end=1976
+  _globals['_REGIONTELEMETRY']._serialized_end=880
+  _globals['_EVENT']._serialized_start=883
+  _globals['_EVENT']._serialized_end=1801
+  _globals['_WATERMARKCROSSED']._serialized_start=1803
+  _globals['_WATERMARKCROSSED']._serialized_end=1917
+  _globals['_NOMOREWRITESENTERED']._serialized_start=1919
+  _globals['_NOMOREWRITESENTERED']._serialized_end=1940
+  _globals['_NOMOREWRITESLEFT']._serialized_start=1942
+  _globals['_NOMOREWRITESLEFT']._serialized_end=1960
+  _globals['_POISONFOUND']._serialized_start=1962
+  _globals['_POISONFOUND']._serialized_end=1989
+  _globals['_REGIONATTACHED']._serialized_start=1991
+  _globals['_REGIONATTACHED']._serialized_end=2021
+  _globals['_REGIONDETACHED']._serialized_start=2023
+  _globals['_REGIONDETACHED']._serialized_end=2094
+  _globals['_REGIONRESIZED']._serialized_start=2096
+  _globals['_REGIONRESIZED']._serialized_end=2148
+  _globals['_ADDCAPACITY']._serialized_start=2150
+  _globals['_ADDCAPACITY']._serialized_end=2215
+  _globals['_RELEASECAPACITY']._serialized_start=2217
+  _globals['_RELEASECAPACITY']._serialized_end=2334
+  _globals['_FORCEDCAPACITYRELEASE']._serialized_start=2336
+  _globals['_FORCEDCAPACITYRELEASE']._serialized_end=2431
+  _globals['_REGIONSHARECHANGED']._serialized_start=2433
+  _globals['_REGIONSHARECHANGED']._serialized_end=2526
+  _globals['_FAULTARMED']._serialized_start=2528
+  _globals['_FAULTARMED']._serialized_end=2572
+  _globals['_FAULTCLEARED']._serialized_start=2574
+  _globals['_FAULTCLEARED']._serialized_end=2680
+  _globals['_DEVICERESET']._serialized_start=2682
+  _globals['_DEVICERESET']._serialized_end=2720
 # @@protoc_insertion_point(module_scope)

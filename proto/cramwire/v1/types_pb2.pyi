@@ -230,6 +230,9 @@ class RegionTelemetry(_message.Message):
     RATIO_MILLI_FIELD_NUMBER: _builtins.int
     TRIM_QUEUED_PAGES_FIELD_NUMBER: _builtins.int
     CREDIT_PAGES_FIELD_NUMBER: _builtins.int
+    ROOM_BYTES_FIELD_NUMBER: _builtins.int
+    ASKED_BACK_TO_BYTES_FIELD_NUMBER: _builtins.int
+    FORCED_IN_NS_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     logical_bytes: _builtins.int
     guaranteed_media_bytes: _builtins.int
@@ -240,6 +243,14 @@ class RegionTelemetry(_message.Message):
     trim_queued_pages: _builtins.int
     credit_pages: _builtins.int
     """Write credits that were granted and that the host holds, spent or not, by what it said last."""
+    room_bytes: _builtins.int
+    """Media that new pages of the region may take now: free, within its limit, and neither guaranteed nor
+    promised to others. 0 with no_more_writes false: what is free is kept for other regions.
+    """
+    asked_back_to_bytes: _builtins.int
+    """The size that the device asks the region to shrink to (ReleaseCapacity); absent: it does not ask."""
+    forced_in_ns: _builtins.int
+    """How long until it does so by force; absent: it waits for the host."""
     def __init__(
         self,
         *,
@@ -252,12 +263,22 @@ class RegionTelemetry(_message.Message):
         ratio_milli: _builtins.int = ...,
         trim_queued_pages: _builtins.int = ...,
         credit_pages: _builtins.int = ...,
+        room_bytes: _builtins.int = ...,
+        asked_back_to_bytes: _builtins.int | None = ...,
+        forced_in_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_asked_back_to_bytes", b"_asked_back_to_bytes", "_forced_in_ns", b"_forced_in_ns", "asked_back_to_bytes", b"asked_back_to_bytes", "forced_in_ns", b"forced_in_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_pages", b"credit_pages", "guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes", "logical_bytes", b"logical_bytes", "media_used_bytes", b"media_used_bytes", "ratio_milli", b"ratio_milli", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_asked_back_to_bytes", b"_asked_back_to_bytes", "_forced_in_ns", b"_forced_in_ns", "asked_back_to_bytes", b"asked_back_to_bytes", "credit_pages", b"credit_pages", "forced_in_ns", b"forced_in_ns", "guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes", "logical_bytes", b"logical_bytes", "media_used_bytes", b"media_used_bytes", "ratio_milli", b"ratio_milli", "room_bytes", b"room_bytes", "stored_pages", b"stored_pages", "trim_queued_pages", b"trim_queued_pages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__asked_back_to_bytes: _TypeAlias = _typing.Literal["asked_back_to_bytes"]  # noqa: Y015
+    _WhichOneofArgType__asked_back_to_bytes: _TypeAlias = _typing.Literal["_asked_back_to_bytes", b"_asked_back_to_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__forced_in_ns: _TypeAlias = _typing.Literal["forced_in_ns"]  # noqa: Y015
+    _WhichOneofArgType__forced_in_ns: _TypeAlias = _typing.Literal["_forced_in_ns", b"_forced_in_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__asked_back_to_bytes) -> _WhichOneofReturnType__asked_back_to_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forced_in_ns) -> _WhichOneofReturnType__forced_in_ns | None: ...
 
 Global___RegionTelemetry: _TypeAlias = RegionTelemetry  # noqa: Y015
 
@@ -281,6 +302,10 @@ class Event(_message.Message):
     FAULT_ARMED_FIELD_NUMBER: _builtins.int
     FAULT_CLEARED_FIELD_NUMBER: _builtins.int
     DEVICE_RESET_FIELD_NUMBER: _builtins.int
+    ADD_CAPACITY_FIELD_NUMBER: _builtins.int
+    RELEASE_CAPACITY_FIELD_NUMBER: _builtins.int
+    FORCED_CAPACITY_RELEASE_FIELD_NUMBER: _builtins.int
+    REGION_SHARE_CHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1, 2, 3, ... within one generation, over all regions."""
     generation: _builtins.str
@@ -310,6 +335,14 @@ class Event(_message.Message):
     def fault_cleared(self) -> Global___FaultCleared: ...
     @_builtins.property
     def device_reset(self) -> Global___DeviceReset: ...
+    @_builtins.property
+    def add_capacity(self) -> Global___AddCapacity: ...
+    @_builtins.property
+    def release_capacity(self) -> Global___ReleaseCapacity: ...
+    @_builtins.property
+    def forced_capacity_release(self) -> Global___ForcedCapacityRelease: ...
+    @_builtins.property
+    def region_share_changed(self) -> Global___RegionShareChanged: ...
     def __init__(
         self,
         *,
@@ -327,12 +360,16 @@ class Event(_message.Message):
         fault_armed: Global___FaultArmed | None = ...,
         fault_cleared: Global___FaultCleared | None = ...,
         device_reset: Global___DeviceReset | None = ...,
+        add_capacity: Global___AddCapacity | None = ...,
+        release_capacity: Global___ReleaseCapacity | None = ...,
+        forced_capacity_release: Global___ForcedCapacityRelease | None = ...,
+        region_share_changed: Global___RegionShareChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device_reset", b"device_reset", "fault_armed", b"fault_armed", "fault_cleared", b"fault_cleared", "kind", b"kind", "no_more_writes_entered", b"no_more_writes_entered", "no_more_writes_left", b"no_more_writes_left", "poison_found", b"poison_found", "region_attached", b"region_attached", "region_detached", b"region_detached", "region_resized", b"region_resized", "telemetry", b"telemetry", "watermark_crossed", b"watermark_crossed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_capacity", b"add_capacity", "device_reset", b"device_reset", "fault_armed", b"fault_armed", "fault_cleared", b"fault_cleared", "forced_capacity_release", b"forced_capacity_release", "kind", b"kind", "no_more_writes_entered", b"no_more_writes_entered", "no_more_writes_left", b"no_more_writes_left", "poison_found", b"poison_found", "region_attached", b"region_attached", "region_detached", b"region_detached", "region_resized", b"region_resized", "region_share_changed", b"region_share_changed", "release_capacity", b"release_capacity", "telemetry", b"telemetry", "watermark_crossed", b"watermark_crossed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_reset", b"device_reset", "fault_armed", b"fault_armed", "fault_cleared", b"fault_cleared", "generation", b"generation", "kind", b"kind", "no_more_writes_entered", b"no_more_writes_entered", "no_more_writes_left", b"no_more_writes_left", "poison_found", b"poison_found", "region_attached", b"region_attached", "region_detached", b"region_detached", "region_resized", b"region_resized", "sequence", b"sequence", "telemetry", b"telemetry", "wall_time_ns", b"wall_time_ns", "watermark_crossed", b"watermark_crossed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_capacity", b"add_capacity", "device_reset", b"device_reset", "fault_armed", b"fault_armed", "fault_cleared", b"fault_cleared", "forced_capacity_release", b"forced_capacity_release", "generation", b"generation", "kind", b"kind", "no_more_writes_entered", b"no_more_writes_entered", "no_more_writes_left", b"no_more_writes_left", "poison_found", b"poison_found", "region_attached", b"region_attached", "region_detached", b"region_detached", "region_resized", b"region_resized", "region_share_changed", b"region_share_changed", "release_capacity", b"release_capacity", "sequence", b"sequence", "telemetry", b"telemetry", "wall_time_ns", b"wall_time_ns", "watermark_crossed", b"watermark_crossed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["watermark_crossed", "no_more_writes_entered", "no_more_writes_left", "poison_found", "region_attached", "region_detached", "region_resized", "fault_armed", "fault_cleared", "device_reset"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["watermark_crossed", "no_more_writes_entered", "no_more_writes_left", "poison_found", "region_attached", "region_detached", "region_resized", "fault_armed", "fault_cleared", "device_reset", "add_capacity", "release_capacity", "forced_capacity_release", "region_share_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -482,6 +519,122 @@ class RegionResized(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegionResized: _TypeAlias = RegionResized  # noqa: Y015
+
+@_typing.final
+class AddCapacity(_message.Message):
+    """The region's DPA space grew at its end, by the device's will: CXL's Add Capacity. Needs no answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    @_builtins.property
+    def range(self) -> Global___DpaRange: ...
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        range: Global___DpaRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCapacity: _TypeAlias = AddCapacity  # noqa: Y015
+
+@_typing.final
+class ReleaseCapacity(_message.Message):
+    """The device asks for the end of the region's DPA space back: CXL's Release Capacity. The host TRIMs what it
+    has there, and answers with a Resize to the range's start or less.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    FORCE_AFTER_NS_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    force_after_ns: _builtins.int
+    """How long the device waits for that; absent: for as long as it takes."""
+    @_builtins.property
+    def range(self) -> Global___DpaRange: ...
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        range: Global___DpaRange | None = ...,
+        force_after_ns: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns", "force_after_ns", b"force_after_ns", "range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns", "force_after_ns", b"force_after_ns", "host", b"host", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__force_after_ns: _TypeAlias = _typing.Literal["force_after_ns"]  # noqa: Y015
+    _WhichOneofArgType__force_after_ns: _TypeAlias = _typing.Literal["_force_after_ns", b"_force_after_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__force_after_ns) -> _WhichOneofReturnType__force_after_ns | None: ...
+
+Global___ReleaseCapacity: _TypeAlias = ReleaseCapacity  # noqa: Y015
+
+@_typing.final
+class ForcedCapacityRelease(_message.Message):
+    """It was taken by force: CXL's Forced Capacity Release. Pages in the range do not exist any more, and what
+    they held is lost. All else of the region stays, and so do session and generation.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    LOST_PAGES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    lost_pages: _builtins.int
+    """Pages that held data."""
+    @_builtins.property
+    def range(self) -> Global___DpaRange: ...
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        range: Global___DpaRange | None = ...,
+        lost_pages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "lost_pages", b"lost_pages", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForcedCapacityRelease: _TypeAlias = ForcedCapacityRelease  # noqa: Y015
+
+@_typing.final
+class RegionShareChanged(_message.Message):
+    """The region's guarantee or limit was changed. Bytes of media."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    GUARANTEED_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    guaranteed_media_bytes: _builtins.int
+    limit_media_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        guaranteed_media_bytes: _builtins.int = ...,
+        limit_media_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guaranteed_media_bytes", b"guaranteed_media_bytes", "host", b"host", "limit_media_bytes", b"limit_media_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegionShareChanged: _TypeAlias = RegionShareChanged  # noqa: Y015
 
 @_typing.final
 class FaultArmed(_message.Message):
