@@ -8,7 +8,7 @@ from cramwire.fault_kinds import KINDS
 from cramwire.v1 import operator_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
 
@@ -32,14 +32,14 @@ def fault_message(kind: str, values: Mapping[str, Any]) -> operator_pb2.Fault:
     if strange := sorted(values.keys() - fields.keys()):
         raise ValueError(f"{known.name} has no {strange[0]}: it has {', '.join(fields) or 'no settings'}")
     if known.one_of and sum(key in values for key in known.one_of) != 1:
-        raise ValueError(f"{known.name} takes exactly one of {', '.join(known.one_of)}")
+        raise ValueError(f"{known.name} takes exactly one of {_named(known.one_of)}")
     if known.any_of and not any(key in values for key in known.any_of):
-        raise ValueError(f"{known.name} takes at least one of {', '.join(known.any_of)}")
+        raise ValueError(f"{known.name} takes at least one of {_named(known.any_of)}")
     for field in known.fields:
         if field.required and field.key not in values:
-            raise ValueError(f"{known.name} needs {field.key}")
+            raise ValueError(f"{known.name} needs {field.name}")
         if field.key in values and field.goes_with and field.goes_with not in values:
-            raise ValueError(f"{known.name} takes {field.key} with {field.goes_with} only")
+            raise ValueError(f"{known.name} takes {field.name} with {field.goes_with} only")
     fault = operator_pb2.Fault()
     target = getattr(fault, kind)
     # Marks an empty message, such as reset, as the one that is meant.
@@ -51,6 +51,11 @@ def fault_message(kind: str, values: Mapping[str, Any]) -> operator_pb2.Fault:
         if field.key in values:
             _put(fault.scope, field, values[field.key])
     return fault
+
+
+def _named(keys: Iterable[str]) -> str:
+    """Settings as people write them: with dashes."""
+    return ", ".join(key.replace("_", "-") for key in keys)
 
 
 def _put(target: Message, field: Field, value: Any) -> None:

@@ -256,6 +256,46 @@ WRONG = {
         "injects no 'poison'",
     ),
     "killed, but nobody kills": ('[[expect]]\nthat = "x"\ncomes = "host_killed"', 15, "kills no host"),
+    "a level that there is not": (
+        '[[expect]]\nthat = "x"\nafter = "watermark_crossed to=criticl"\ncomes = "node_closed"',
+        15,
+        "watermark_crossed is never to='criticl'; did you mean 'critical'?",
+    ),
+    "a cause that there is not": (
+        '[[expect]]\nthat = "x"\ncomes = "region_detached cause=expired"\nnever = true',
+        15,
+        "did you mean 'lease_expired'?",
+    ),
+    "a fault that there is not, never cleared": (
+        '[[expect]]\nthat = "x"\ncomes = "fault_cleared kind=exhaustoin"\nnever = true',
+        15,
+        "did you mean 'exhaustion'?",
+    ),
+    "below no time": (
+        '[[expect]]\nthat = "x"\nmetric = "cram_fault_seconds"\nof = "p99"\nbelow = "0s"',
+        17,
+        "nothing is below 0",
+    ),
+    "a host that a fault cannot meet": (
+        '[[timeline]]\nat = "1s"\ninject = "latency"\nwall = "1ms"\nonly-host = "wolf"',
+        17,
+        "there is no host 'wolf'",
+    ),
+    "a group where a fault takes one host": (
+        '[[timeline]]\nat = "1s"\ninject = "poison"\nhost = "bear"\nrandom = 3',
+        16,
+        "did you mean 'bear-",
+    ),
+    "a fault that this device cannot have": (
+        '[[timeline]]\nat = "1s"\ninject = "staging-overflow"',
+        13,
+        "no staging buffer",
+    ),
+    "a fault that the device would refuse": (
+        '[[timeline]]\nat = "1s"\ninject = "event"\ntrouble = "late"',
+        13,
+        "late events take",
+    ),
     "neither figure nor event": ('[[expect]]\nthat = "x"', 13, "either a `metric`"),
     "no sentence": ('[[expect]]\nmetric = "cram_pressure"', 13, "'that' is missing"),
 }

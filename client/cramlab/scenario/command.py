@@ -83,7 +83,8 @@ def list_command(as_json: bool | None) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     for one in found:
-        click.echo(f"{one['name']}  ({one['hosts']} hosts, {one['duration']})\n    {one['question']}")
+        hosts = "1 host" if one["hosts"] == 1 else f"{one['hosts']} hosts"
+        click.echo(f"{one['name']}  ({hosts}, {one['duration']})\n    {one['question']}")
 
 
 @scenario.command("check")

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import zstandard
 
+from cramctl.describe import watermark
+from cramwire.fault_kinds import KINDS
+from cramwire.v1 import types_pb2
+from cxldev.events import DetachCause
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 _PREFIXES: Final = ("cram_", "cxldev_")
 _NOT_MEASURED: Final = "_created"
 """What Prometheus' format adds to counters."""
+_LEVELS: Final = tuple(watermark(level) for level in types_pb2.WatermarkLevel.values() if level)
+_DETACH_CAUSES: Final = tuple(cause.value for cause in DetachCause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +39,29 @@ class EventWord:
     """What is told with it, each as text."""
     of_device: bool = False
     """Whose: the device's (`who` is `device`), or a host's."""
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """All that a fact can be, where that is known beforehand."""
 
 
 EVENTS: Final[Mapping[str, EventWord]] = {
     "watermark_crossed": EventWord(
-        "The level of remaining media changed, in either direction.", ("from", "to"), of_device=True
+        "The level of remaining media changed, in either direction.",
+        ("from", "to"),
+        of_device=True,
+        values={"from": _LEVELS, "to": _LEVELS},
     ),
     "no_more_writes_entered": EventWord("A write was turned away for want of media.", of_device=True),
     "no_more_writes_left": EventWord("Enough media is free again.", of_device=True),
     "poison_found": EventWord("A read found poison.", ("host",), of_device=True),
     "region_attached": EventWord("A host attached.", ("host",), of_device=True),
-    "region_detached": EventWord("A host's region went away.", ("host", "cause"), of_device=True),
+    "region_detached": EventWord(
+        "A host's region went away.", ("host", "cause"), of_device=True, values={"cause": _DETACH_CAUSES}
+    ),
     "region_resized": EventWord("A region changed its size.", ("host",), of_device=True),
-    "fault_armed": EventWord("A fault was armed.", ("kind",), of_device=True),
-    "fault_cleared": EventWord("A fault was cleared, or ran out.", ("kind",), of_device=True),
+    "fault_armed": EventWord("A fault was armed.", ("kind",), of_device=True, values={"kind": tuple(KINDS)}),
+    "fault_cleared": EventWord(
+        "A fault was cleared, or ran out.", ("kind",), of_device=True, values={"kind": tuple(KINDS)}
+    ),
     "device_reset": EventWord("Power was lost and came back.", of_device=True),
     "node_closed": EventWord("The host's node takes no more demotions."),
     "node_opened": EventWord("It takes them again."),

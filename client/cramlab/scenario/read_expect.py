@@ -160,7 +160,10 @@ class ExpectReader:
                 known = [f"{each}=..." for each in EVENTS[name].facts]
                 table.fail(f"{name} has no {part!r}{did_you_mean(part, known)}", key)
             # The timeline writes ratio-collapse, as the command line does; events say ratio_collapse.
-            facts[fact] = value.replace("-", "_") if fact == "kind" else value
+            facts[fact] = value = value.replace("-", "_") if fact == "kind" else value
+            values = EVENTS[name].values.get(fact)
+            if values is not None and value not in values:
+                table.fail(f"{name} is never {fact}={value!r}{did_you_mean(value, values)}", key)
         if "host" in facts and facts["host"] not in self._names:
             self._no_host(table, facts["host"], key)
         if name == "fault_armed" and "kind" in facts and facts["kind"] not in self._kinds:
@@ -189,14 +192,20 @@ class ExpectReader:
 
 def _bound(table: Table, comparison: Comparison, metric: str, baseline: Window | None) -> Bound:
     key = comparison.value
+    bound = _read_bound(table, comparison, metric, baseline)
+    if bound.value < 0:
+        table.fail(f"{bound.text} can never be: no figure is below 0", key)
+    if comparison is Comparison.BELOW and not bound.value:
+        table.fail("nothing is below 0", key)
+    return bound
+
+
+def _read_bound(table: Table, comparison: Comparison, metric: str, baseline: Window | None) -> Bound:
+    key = comparison.value
     value = table.raw(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         table.fail(f"{value!r} is no figure", key)
     if not isinstance(value, str):
-        if value < 0:
-            table.fail(f"{value} can never be: no figure is below 0", key)
-        if comparison is Comparison.BELOW and value == 0:
-            table.fail("nothing is below 0", key)
         return Bound(comparison, float(value), text=f"{value:g}")
     if multiple := _MULTIPLE.fullmatch(value):
         if baseline is None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cramlab.scenario.model import Action, HostSpec
     from cramlab.scenario.table import Table
+    from cxldev.config import DeviceConfig
 
 _VERBS: Final = ("inject", "clear", "start", "stop", "kill")
 _ALL: Final = "all"
@@ -26,7 +27,9 @@ _OF_HOSTS: Final[Mapping[str, type[StartHost | StopHost | KillHost]]] = {
 class TimelineReader:
     """Reads the steps of one scenario, one after the other."""
 
-    def __init__(self, hosts: Sequence[HostSpec], seed: int, duration_ns: int) -> None:
+    def __init__(self, hosts: Sequence[HostSpec], device: DeviceConfig, seed: int, duration_ns: int) -> None:
+        self._names = [host.name for host in hosts]
+        self._device = device
         self._groups: dict[str, list[str]] = {}
         for host in hosts:
             self._groups.setdefault(host.group, []).append(host.name)
@@ -57,7 +60,9 @@ class TimelineReader:
         if verb == "inject":
             label = table.text("as", name)
             self._labels.setdefault(label, at_ns)
-            yield Inject(label, name.replace("-", "_"), read_fault(table, name, self._seed))
+            drawn_from = f"{self._seed}/{label}/{at_ns}"
+            request = read_fault(table, name, drawn_from, hosts=self._names, device=self._device)
+            yield Inject(label, name.replace("-", "_"), request)
         elif verb == "clear":
             if name != _ALL and self._labels.get(name, at_ns + 1) > at_ns:
                 known = [_ALL, *(label for label, armed_ns in self._labels.items() if armed_ns <= at_ns)]

@@ -62,7 +62,7 @@ def read_scenario(path: Path, seed: int | None = None) -> Scenario:
     if not hosts:
         root.fail("a scenario has at least one host: [host.NAME]")
     steps = [step for _, own in placed for step in own]
-    timeline = TimelineReader(hosts, seed, duration_ns)
+    timeline = TimelineReader(hosts, device.settings.device, seed, duration_ns)
     # By time first: what is cleared must have been armed before, wherever the file says so.
     for entry in sorted(root.tables("timeline"), key=lambda entry: entry.duration("at")):
         steps += timeline.read(entry)
