@@ -23,6 +23,7 @@ def describe_status(status: operator_pb2.GetStatusResponse) -> JsonDict:
         "memdev": identity.model,
         "version": identity.version,
         "generation": identity.generation,
+        "origin": identity.origin,
         "logical_size": identity.logical_capacity_bytes,
         "physical_size": identity.physical_capacity_bytes,
         "page_size": identity.page_bytes,

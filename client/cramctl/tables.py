@@ -59,6 +59,7 @@ def _device(status: dict[str, Any]) -> Table:
     table.add_column()
     rows: tuple[tuple[str, str | Text], ...] = (
         ("device", f"{status['memdev']} {status['version']}, generation {status['generation']}"),
+        ("began", status["origin"]),
         (
             "capacity",
             (

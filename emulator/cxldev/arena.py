@@ -127,6 +127,23 @@ class Arena:
         for place, size, piece in zip(places.tolist(), sizes.tolist(), pieces, strict=True):
             memory[place : place + size] = piece
 
+    def adopt(self, top: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        """In a new arena: so many bytes at its beginning were filled from outside.
+
+        These places are in use; what lies between them is free, and nowhere more than the largest place.
+        """
+        assert not self.top
+        assert top <= self.size, (top, self.size)
+        steps = (sizes + (STEP - 1)) // STEP
+        order = places.argsort()
+        ends = (places + steps * STEP)[order]
+        begins = np.append(places[order], top)
+        holes = begins - np.concatenate((np.zeros(1, np.int64), ends))
+        free = holes.nonzero()[0]
+        self._free.push((begins - holes)[free], holes[free] // STEP)
+        self.top = top
+        self.live_bytes = int(steps.sum()) * STEP
+
     # -- reads ----------------------------------------------------------------------------------
 
     def begin_read(self) -> int:

@@ -60,7 +60,7 @@ def grant_credits(power: PowerOn, region: Region, request: CreditRequest) -> int
     account = region.account
     held, wanted = min(claimed, account.promised_pages), min(request.wanted, region.pages)
     granted = max(0, min(wanted, _most(power, region) - held))
-    account.promised_pages = held + granted
+    power.ledger.promise(account, held + granted)
     power.counters.credits_granted += granted
     power.counters.credits_denied += wanted - granted
     return granted

@@ -42,6 +42,7 @@ from cxldev.placement import RegionRequest, attach_region, resize_region
 from cxldev.power_on import PowerOn
 from cxldev.read_path import close_read, open_read
 from cxldev.release_path import begin_flush, flush_done, flush_due, trim_ranges
+from cxldev.saved_state import Snapshot
 from cxldev.telemetry import Counters
 from cxldev.write_path import store_pages
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from cxldev.events import EventLog
     from cxldev.faults import Fault
     from cxldev.regions import Region
+    from cxldev.saved_state import ChangeMark
     from cxldev.telemetry import Status, Telemetry
 
 __all__ = [
@@ -346,6 +348,23 @@ class Device:
         """
         region = self._power.regions.must_have(host)
         return report.describe(region, page_numbers(dpas, region.pages, self.config.max_pages_per_request))
+
+    # -- outliving the process ----------------------------------------------------------------------
+
+    @property
+    def power(self) -> PowerOn:
+        """The power-on that is now: for `restore`, which fills the one of a new device."""
+        return self._power
+
+    @property
+    def change_mark(self) -> ChangeMark:
+        """Equal marks: nothing that a snapshot tells of has changed. It may be read without the lock."""
+        return self._power.change_mark
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """Begin to gather the state of this moment. See `saved_state` for how to go on."""
+        self._power.tick(now_ns)
+        return Snapshot(self._power)
 
     def audit(self) -> None:
         """Count everything again from the ground. Slow. Raises CapacityIdentityBroken."""

@@ -215,6 +215,10 @@ class EventLog:
         """Sequence number of the newest event; 0 before the first."""
         return self._last_sequence
 
+    def restore(self, last_sequence: int) -> None:
+        """In a new log: so many events came before, and are not here any more."""
+        self._last_sequence = last_sequence
+
     def append(self, event: Event) -> None:
         """Add the next event. Its sequence must follow the last one's."""
         assert event.sequence == self._last_sequence + 1, (event.sequence, self._last_sequence)

@@ -94,6 +94,8 @@ class Ledger:
         self.stored_sectors = 0
         self.queued_pages = 0
         self.accounts: list[Account] = []
+        self.changes = 0
+        """How often anything was booked: it only grows."""
         self._counters = counters
 
     # -- what is asked --------------------------------------------------------------------------
@@ -177,6 +179,11 @@ class Ledger:
         """Faults take this much of the free media, or give it back."""
         self._apply(None, reserved_bytes=change_bytes)
 
+    def promise(self, account: Account, pages: int) -> None:
+        """The region holds this many write credits from now on."""
+        self.changes += pages != account.promised_pages
+        account.promised_pages = pages
+
     def _apply(
         self,
         account: Account | None,
@@ -190,6 +197,7 @@ class Ledger:
         reserved_bytes: int = 0,
     ) -> None:
         """Book one change whole, or raise and book nothing. All arguments are differences."""
+        self.changes += 1
         before = self._snapshot(account)
         sector_change = (sectors + queued_sectors) * self.sector_bytes
         metadata_change = (pages - poisoned + queued_pages) * self.metadata_per_page

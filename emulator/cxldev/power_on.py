@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cxldev.faults import FaultLayers
     from cxldev.faults.armed import Disarmed
     from cxldev.regions import Region
+    from cxldev.saved_state import ChangeMark
     from cxldev.telemetry import Counters, RegionTelemetry, Telemetry
 
 _MOVED_TOGETHER: Final = 512
@@ -115,6 +116,12 @@ class PowerOn:
             if region.expires_ns <= until_ns:
                 self.counters.leases_expired += 1
                 self.drop(region, DetachCause.LEASE_EXPIRED)
+
+    @property
+    def change_mark(self) -> ChangeMark:
+        """Moves with everything that a saved state tells of, but for time and the renewal of leases."""
+        changes = self.ledger.changes + self.events.last_sequence + self.refused_pages
+        return self.generation, changes + self.counters.bit_flipped_pages
 
     def deadline(self) -> int | None:
         """When something is to happen by itself, if anything is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import (
@@ -164,10 +164,11 @@ class RegionTable:
         now_ns: int,
         account: Account,
         trims: TrimQueue,
+        number: int | None = None,
     ) -> Region:
-        """A new region, empty. All was checked."""
+        """A new region, empty. All was checked. `number`: the one that a restored region had."""
         region = Region(
-            number=self._next_number,
+            number=self._next_number if number is None else number,
             session=session,
             host=host,
             logical_bytes=logical_bytes,
@@ -176,7 +177,7 @@ class RegionTable:
             account=account,
             trims=trims,
         )
-        self._next_number += 1
+        self._next_number = max(self._next_number, region.number) + 1
         self._by_session[session] = region
         return region
 
@@ -187,6 +188,19 @@ class RegionTable:
         self._ended[region.session] = cause
         if len(self._ended) > _TOMBSTONES:
             self._ended.popitem(last=False)
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What is remembered beside the regions that are attached: for `restore`."""
+        return {
+            "next_number": self._next_number,
+            "ended": [[session, cause.value] for session, cause in self._ended.items()],
+        }
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """After the regions were added."""
+        self._next_number = memory["next_number"]
+        self._ended = OrderedDict((session, DetachCause(cause)) for session, cause in memory["ended"])
 
     def abandon(self) -> None:
         """Power was lost: no region is attached any more, and no open ticket may change one."""

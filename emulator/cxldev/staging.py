@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,6 +64,30 @@ class StagingQueue:
         """Of the newest that was drained."""
 
     @property
+    def memory(self) -> dict[str, Any]:
+        """What `restore` makes the same queue of. Writes of regions that ended are left out."""
+        waiting = [
+            [write.number, write.due_ns, write.region.number, _staged_still(write)]
+            for write in self._waiting
+            if write.region.attached
+        ]
+        return {
+            "busy_until_ns": self._busy_until_ns,
+            "last_number": self.last_number,
+            "done_number": self.done_number,
+            "waiting": waiting,
+        }
+
+    def restore(self, memory: dict[str, Any], regions: dict[int, Region], later_ns: int) -> None:
+        """Into a new queue, and into the regions, by number; due so much later."""
+        self._busy_until_ns = memory["busy_until_ns"] + later_ns
+        self.last_number, self.done_number = memory["last_number"], memory["done_number"]
+        for number, due_ns, region_number, pages in memory["waiting"]:
+            region = regions[region_number]
+            self._waiting.append(_StagedWrite(number, due_ns + later_ns, region, tuple(pages)))
+            region.staged.update(dict.fromkeys(pages, number))
+
+    @property
     def next_due_ns(self) -> int | None:
         """When the oldest is to be drained."""
         return self._waiting[0].due_ns if self._waiting else None
@@ -84,10 +108,16 @@ class StagingQueue:
         """The oldest is drained: what of it is still staged in it. Forgets these pages."""
         write = self._waiting.popleft()
         staged, self.done_number = write.region.staged, write.number
-        pages = [page for page in write.pages if staged.get(page) == write.number]
+        pages = _staged_still(write)
         for page in pages:
             del staged[page]
         return write.region, np.array(pages, np.int64)
+
+
+def _staged_still(write: _StagedWrite) -> list[int]:
+    """Those of its pages that were not rewritten, trimmed or lost since."""
+    staged = write.region.staged
+    return [page for page in write.pages if staged.get(page) == write.number]
 
 
 def pages_to_stage(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxldev.faults.hold import until
 
@@ -51,6 +51,23 @@ class TrimQueue:
     def waiting(self) -> list[tuple[int, int]]:
         """Pages and sectors of each TRIM in the queue, oldest first."""
         return [(trim.pages, trim.sectors) for trim in self._waiting]
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What `restore` makes the same queue of; faults that hold a TRIM are left out."""
+        return {
+            "done_number": self.done_number,
+            "released_bytes": self.released_bytes,
+            "waiting": [[trim.due_ns, trim.pages, trim.sectors] for trim in self._waiting],
+        }
+
+    def restore(self, memory: dict[str, Any], later_ns: int) -> None:
+        """Into a new queue of a region whose account holds no queued pages; due so much later."""
+        self.last_number = self.done_number = memory["done_number"]
+        self.released_bytes = memory["released_bytes"]
+        for due_ns, pages, sectors in memory["waiting"]:
+            self._ledger.store(self._account, pages, sectors)
+            self.push(pages, sectors, due_ns + later_ns)
 
     def push(self, pages: int, sectors: int, due_ns: int, holds: tuple[Hold, ...] = ()) -> None:
         """Stored pages were trimmed. Their media stays in use until `due_ns`, and until no fault holds it."""

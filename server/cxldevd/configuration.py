@@ -46,6 +46,8 @@ class Settings:
     lane: str = "auto"
     max_lanes: int = 64
     ready_file: Path | None = None
+    state: Path | None = None
+    save_every_ns: int = 0
     workers: int = 4
     max_watchers: int = 256
     max_watchers_host: int = 64
@@ -70,6 +72,12 @@ class Settings:
             raise SettingsError(
                 f"{self.listen} leaves no room for the lane's socket beside it: at most "
                 f"{MOST_PATH_BYTES - len(SOCKET_SUFFIX)} bytes, or no lanes with --lane off"
+            )
+        if self.save_every_ns and self.state is None:
+            raise SettingsError("--save-every saves to the folder of --state: give that, too")
+        if self.state is not None and self.seed is not None:
+            raise SettingsError(
+                "--seed repeats the ids of sessions that --state keeps: give one or the other"
             )
         if self.max_message_bytes > MESSAGE_BYTES:
             raise SettingsError(f"hosts send no message above {MESSAGE_BYTES} bytes: at most that")

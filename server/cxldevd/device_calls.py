@@ -36,8 +36,8 @@ class DeviceCalls:
     ) -> device_pb2.IdentifyResponse:
         """What the device is."""
         with self._control.taken_up(Operation.IDENTIFY, "", context), self._runtime.device() as (device, _):
-            generation = device.generation
-        return to_wire.identity(self._runtime.config, generation)
+            generation, origin = device.generation, self._runtime.origin
+        return to_wire.identity(self._runtime.config, generation, origin)
 
     def attach(
         self, request: device_pb2.AttachRequest, context: grpc.ServicerContext

@@ -86,7 +86,7 @@ class EventLines:
     def _run(self) -> None:
         with self._runtime.device():
             power = self._runtime.power
-        cursor = 0
+        cursor = power.before
         while True:
             stopped, seen = self._stopped, self._runtime.changed.strokes
             with self._runtime.device():

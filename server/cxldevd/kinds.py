@@ -114,6 +114,7 @@ OPTIONAL_ADDRESS: Final = Kind(
     "ADDRESS", _optional_address, lambda value: "off" if value is None else str(value)
 )
 PATH: Final = Kind("FILE", Path)
+FOLDER: Final = Kind("DIR", Path)
 NAMES: Final = Kind("NAME,...", _names, lambda value: ",".join(value) or "none")
 _MODES: Final = choice(*(str(mode.value) for mode in ExhaustionMode))
 EXHAUSTION: Final = Kind(

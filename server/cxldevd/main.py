@@ -62,7 +62,7 @@ def _serve(settings: Settings) -> None:
     tune_grpc()
     from prometheus_client import disable_created_metrics  # noqa: PLC0415 - grpc comes with what follows
 
-    from cxldevd.service import BindError, CredentialsError, serve  # noqa: PLC0415 - and so it is imported here
+    from cxldevd.service import BindError, CredentialsError, StateError, serve  # noqa: PLC0415 - and so it is imported here
 
     # A process' start time says the same.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # its author left the types out
@@ -81,7 +81,7 @@ def _serve(settings: Settings) -> None:
             metrics = f"http://{service.metrics_address}/metrics" if service.metrics_address else "off"
             click.echo(
                 f"cxldevd: hosts {service.address}, operators {service.operator_address}, metrics {metrics}, "
-                f"generation {service.generation}"
+                f"generation {service.generation}" + (f" ({service.origin})" if settings.state else "")
             )
             if settings.ready_file is not None:
                 _with_ready_file(
@@ -97,7 +97,7 @@ def _serve(settings: Settings) -> None:
             told_to_end.wait()
             if settings.ready_file is not None:
                 _with_ready_file(settings.ready_file, None)  # whoever waits for it waits for the next run
-    except (BindError, CredentialsError) as error:
+    except (BindError, CredentialsError, StateError) as error:
         _fail(str(error), _CANNOT_SERVE)
     except (OSError, MemoryError, OverflowError, ValueError) as error:
         # Memory for the media, threads, descriptors: what the system denies a process that starts. Python's

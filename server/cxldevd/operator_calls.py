@@ -75,8 +75,8 @@ class OracleCalls:
     ) -> operator_pb2.GetStatusResponse:
         """Everything, in one consistent reading."""
         with self._runtime.device() as (device, now_ns):
-            status = device.status(now_ns)
-        return to_wire.status(status, self._runtime.config, self._runtime.wall_ns)
+            status, origin = device.status(now_ns), self._runtime.origin
+        return to_wire.status(status, self._runtime.config, origin, self._runtime.wall_ns)
 
     def describe_pages(
         self, request: operator_pb2.DescribePagesRequest, _context: grpc.ServicerContext

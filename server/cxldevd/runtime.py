@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxldev.events import EventLog
     from cxldevd.clock import Clock
     from cxldevd.ids import Ids
+    from cxldevd.state_keeper import StateKeeper
 
 _AFTER_A_BUG_NS: Final = 1_000_000_000
 """How long the timer rests when the device fails it."""
@@ -32,6 +33,8 @@ class Power:
     generation: str
     log: EventLog
     next: Power | None = None
+    before: int = 0
+    """Number of its last event that another process saw."""
 
 
 class _Held(AbstractContextManager[tuple[Device, int]]):
@@ -54,7 +57,10 @@ class Runtime:
     cancelled: whoever waits looks again.
     """
 
-    def __init__(self, config: DeviceConfig, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, config: DeviceConfig, clock: Clock, ids: Ids, keeper: StateKeeper | None = None
+    ) -> None:
+        """A new device, or the one that `keeper` kept. Raises StateError."""
         self.config = config
         self.clock = clock
         self.ids = ids
@@ -64,9 +70,15 @@ class Runtime:
         self._held = _Held(self)
         self._renewals: list[int] = []
         """When Renews arrived that wait for the lock, or hold it."""
-        self._device = Device(config, generation=ids.generation(), now_ns=clock.now_ns())
-        self._power = Power(self._device.generation, self._device.events)
-        self._noticed = 0
+        self._keeper = keeper
+        if keeper is None:
+            self._device = Device(config, generation=ids.generation(), now_ns=clock.now_ns())
+            self._origin = "new"
+        else:
+            self._device, self._origin = keeper.first_device(config, ids.generation())
+        log = self._device.events
+        self._power = self._first = Power(self._device.generation, log, before=log.last_sequence)
+        self._noticed = log.last_sequence
         self._timer_wake = Wake(clock)
         self._due_ns: int | None = None
         self._stopped = False
@@ -104,6 +116,8 @@ class Runtime:
         """Give the lock back. Refused calls may have told events, too: no more writes, a lease run out."""
         try:
             self._notice()
+            if self._keeper is not None:
+                self._keeper.before_answer(self._device)
         finally:
             self._lock.release()
 
@@ -121,6 +135,11 @@ class Runtime:
     def power(self) -> Power:
         """This power-on. Look at it inside `device()` only."""
         return self._power
+
+    @property
+    def origin(self) -> str:
+        """How this power-on began, in one line. Look at it inside `device()` only."""
+        return self._origin if self._power is self._first else "new: a reset"
 
     def wall_ns(self, now_ns: int) -> int:
         """Time since the epoch of a moment of the device's clock, by the wall clock as it is set now."""
@@ -155,7 +174,8 @@ class Runtime:
         """Stop the timer, which ends the runtime. Needs no call in flight."""
         self._stopped = True
         self._timer_wake.ring()
-        self._timer.join()
+        if self._timer.is_alive():
+            self._timer.join()
 
     def keep_deadlines(self) -> None:
         """Let what is due happen, until the runtime is stopped. `start` has a thread for it."""

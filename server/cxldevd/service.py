@@ -34,13 +34,16 @@ from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
 from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
 from cxldevd.runtime import Runtime
+from cxldevd.state_dir import StateError
+from cxldevd.state_keeper import StateKeeper
+from cxldevd.state_metrics import StateCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cxldevd.settings import Settings
 
-__all__ = ["BindError", "CredentialsError", "Cxldevd", "serve"]
+__all__ = ["BindError", "CredentialsError", "Cxldevd", "StateError", "serve"]
 
 _CONTROL_THREADS: Final = 64
 """Of hosts, and of operators. A call that was opened and sends no request holds one until it is given up."""
@@ -62,7 +65,11 @@ class Cxldevd:
     def __init__(self, settings: Settings, clock: Clock, cleanup: ExitStack) -> None:
         device = settings.device
         self.settings = settings
-        self.runtime = Runtime(device, clock, Ids(settings.seed))
+        self.keeper: StateKeeper | None = None
+        if settings.state is not None:
+            self.keeper = StateKeeper(settings.state, settings.save_every_ns, clock)
+            cleanup.callback(self.keeper.close)
+        self.runtime = Runtime(device, clock, Ids(settings.seed), self.keeper)
         registry = CollectorRegistry()
         metrics = RequestMetrics(registry)
         self.keyring = Keyring(settings)
@@ -80,6 +87,7 @@ class Cxldevd:
                 self.runtime, metrics, in_flight, {"host": self.host_watchers, "operator": operator_watchers}
             )
         )
+        registry.register(StateCollector(self.keeper))
 
         control = _pool(cleanup, _CONTROL_THREADS, "control", _WAITING_CALLS)
         operators = _pool(cleanup, _CONTROL_THREADS, "operator")
@@ -154,6 +162,12 @@ class Cxldevd:
         self.address = self.operator_address = self.metrics_address = ""
 
     @property
+    def origin(self) -> str:
+        """How that power-on began."""
+        with self.runtime.device():
+            return self.runtime.origin
+
+    @property
     def generation(self) -> str:
         """Of the power-on that is now."""
         with self.runtime.device() as (device, _):
@@ -179,6 +193,9 @@ class Cxldevd:
             self.metrics_address = scraped.address
         self.runtime.start()
         cleanup.callback(self.runtime.stop)
+        if self.keeper is not None:
+            self.keeper.start(self.runtime)
+            cleanup.callback(self.keeper.stop)
         self._event_lines.start()
         cleanup.callback(self._event_lines.stop)
         if self.door is not None:
@@ -200,6 +217,10 @@ class Cxldevd:
         if self.door is not None:
             self.door.stop()
         self._event_lines.stop()
+        if self.keeper is not None:
+            # Nobody keeps deadlines any more: what falls due from here on is for the next process.
+            self.runtime.stop()
+            self.keeper.save_last(self.runtime)
         log_event("stopped", generation=self.generation)
 
 
@@ -214,6 +235,8 @@ def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
     Raises:
         BindError: an address cannot be had.
         CredentialsError: a certificate or a file of tokens cannot be used.
+        StateError: the folder of saved states, or the state in it, cannot be used; or, when this is left,
+            the device was not saved.
     """
     with ExitStack() as cleanup:
         service = Cxldevd(settings, clock or SystemClock(), cleanup)

@@ -266,6 +266,18 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
     (
         "Service",
         (
+            Setting(
+                "state",
+                "state",
+                kinds.FOLDER,
+                "Saved here on SIGTERM and restored at the next start: pages, regions, sessions, generation.",
+            ),
+            Setting(
+                "save-every",
+                "save_every_ns",
+                kinds.DURATION,
+                "Save a device at rest in between, too: it then survives a kill. 0ns: at the end only.",
+            ),
             Setting("workers", "workers", kinds.AT_LEAST_ONE, "Threads for writes, reads and TRIMs."),
             Setting(
                 "max-watchers",

@@ -47,7 +47,7 @@ _PAGE_KINDS: Final = {
 }
 
 
-def identity(config: DeviceConfig, generation: str) -> device_pb2.IdentifyResponse:
+def identity(config: DeviceConfig, generation: str, origin: str) -> device_pb2.IdentifyResponse:
     """What the device is."""
     marks = config.watermarks
     physical = config.physical_capacity_bytes
@@ -76,6 +76,7 @@ def identity(config: DeviceConfig, generation: str) -> device_pb2.IdentifyRespon
             hysteresis_bytes=physical * marks.hysteresis_milli // 1000,
         ),
         staging_bytes=config.staging.bytes,
+        origin=origin,
     )
 
 
@@ -183,10 +184,12 @@ def missed(of: events.Missed) -> device_pb2.EventsMissed:
 # -- for operators only -------------------------------------------------------------------------
 
 
-def status(of: Status, config: DeviceConfig, wall_ns: Callable[[int], int]) -> operator_pb2.GetStatusResponse:
+def status(
+    of: Status, config: DeviceConfig, origin: str, wall_ns: Callable[[int], int]
+) -> operator_pb2.GetStatusResponse:
     """All that the operator may know."""
     return operator_pb2.GetStatusResponse(
-        identity=identity(config, of.telemetry.generation),
+        identity=identity(config, of.telemetry.generation, origin),
         telemetry=telemetry(of.telemetry),
         media=_media(of.media),
         regions=[_region_status(one) for one in of.regions],

@@ -23,6 +23,7 @@ from cxldev.faults import ExhaustionFault, LatencyFault, PoisonFault, RatioColla
 from emulator_capacity import CapacityRules
 from emulator_helpers import addresses, at
 from emulator_machine import (
+    NO_LOG,
     PHYSICAL,
     POOL,
     REGION_PAGES,
@@ -30,6 +31,7 @@ from emulator_machine import (
     OpenWrite,
 )
 from emulator_model import POISON, ModelRegion
+from saved_state_helpers import saved_and_restored
 
 HOSTS = ("a", "b", "c")
 hosts = st.sampled_from(HOSTS)
@@ -337,12 +339,30 @@ class DeviceMachine(CapacityRules):
             self.arm(PoisonFault(host, dpas=tuple(page * PAGE_BYTES for page in pages)))
             self.model.poison(host, pages)
 
+    @rule(really=st.integers(0, 3))
+    def restart(self, really: int) -> None:
+        """Saved, and restored by another process: only faults, open calls and the log are gone."""
+        if really:
+            return
+        told, seen = self.device.telemetry(None, self.now), self.device.counters
+        self.device = saved_and_restored(self.device, self.now, self.now)
+        self.device.counters.poison_created_staging_pages = seen.poison_created_staging_pages
+        self.log_from = (told.event_sequence, told.watermark, told.no_more_writes)
+        for gone in (self.reads, self.writes, self.flushes, self.faults):
+            gone.clear()
+        for armed in (self.model.exhaustion, self.model.collapse, self.model.wall):
+            armed.clear()
+        for region in self.model.regions.values():
+            region.expires_ns = self.now + region.lease_ns
+        self.model.settle()
+
     @rule(really=st.integers(0, 9))
     def reset(self, really: int) -> None:
         """Rarely: it is the end of all the others."""
         if not really:
             self.arm(ResetFault())
             self.model.power_on()
+            self.log_from = NO_LOG
             for host in HOSTS:
                 self.attach(host, REGION_PAGES, 0, None, take_over=False)
 

@@ -50,6 +50,7 @@ class IdentifyResponse(_message.Message):
     DEFAULT_LEASE_NS_FIELD_NUMBER: _builtins.int
     WATERMARKS_FIELD_NUMBER: _builtins.int
     STAGING_BYTES_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     generation: _builtins.str
@@ -64,6 +65,10 @@ class IdentifyResponse(_message.Message):
     """What a lease lasts where AttachRequest names none."""
     staging_bytes: _builtins.int
     """Media set aside for the staging buffer: no compressed page can have it. 0: no staging."""
+    origin: _builtins.str
+    """How this generation began, in one line for people: "restored: ..." out of a saved state, or "new: " and
+    why no saved state was used.
+    """
     @_builtins.property
     def limits(self) -> Global___Limits: ...
     @_builtins.property
@@ -87,10 +92,11 @@ class IdentifyResponse(_message.Message):
         default_lease_ns: _builtins.int = ...,
         watermarks: Global___Watermarks | None = ...,
         staging_bytes: _builtins.int = ...,
+        origin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "watermarks", b"watermarks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_lease_ns", b"default_lease_ns", "exhaustion_mode", b"exhaustion_mode", "generation", b"generation", "limits", b"limits", "logical_capacity_bytes", b"logical_capacity_bytes", "metadata_bytes", b"metadata_bytes", "model", b"model", "page_bytes", b"page_bytes", "physical_capacity_bytes", b"physical_capacity_bytes", "sector_bytes", b"sector_bytes", "staging_bytes", b"staging_bytes", "version", b"version", "watermarks", b"watermarks", "zratio_milli", b"zratio_milli"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_lease_ns", b"default_lease_ns", "exhaustion_mode", b"exhaustion_mode", "generation", b"generation", "limits", b"limits", "logical_capacity_bytes", b"logical_capacity_bytes", "metadata_bytes", b"metadata_bytes", "model", b"model", "origin", b"origin", "page_bytes", b"page_bytes", "physical_capacity_bytes", b"physical_capacity_bytes", "sector_bytes", b"sector_bytes", "staging_bytes", b"staging_bytes", "version", b"version", "watermarks", b"watermarks", "zratio_milli", b"zratio_milli"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
