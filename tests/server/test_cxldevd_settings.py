@@ -101,6 +101,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "max-pages-per-request": ("64", 64),
     "max-ranges-per-trim": ("16", 16),
     "event-log": ("10", 10),
+    "state": ("state", Path("state")),
+    "save-every": ("1min", 60_000_000_000),
     "workers": ("2", 2),
     "max-watchers": ("3", 3),
     "max-watchers-per-host": ("2", 2),
@@ -123,6 +125,7 @@ _OWN = {"tls-cert": "own.pem", "tls-key": "own.key"}
 NEEDS = {
     **dict.fromkeys(("tls-cert", "tls-key", "host-ca", "operator-ca", "metrics-ca"), _OWN),
     "operator-names": {**_OWN, "operator-ca": "ca.pem"},
+    "save-every": {"state": "state"},
 }
 """What some settings cannot do without, given as flags."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,12 +156,15 @@ def test_a_full_disk_is_told_and_leaves_no_state(tmp_path: Path, monkeypatch: py
     def full(_folder: StateDir) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StateError, match="its pages are lost"), served(tmp_path) as bench:  # noqa: PT012 - it ends as it is left
-        host = bench.attach()
+    with ExitStack() as end:
+        bench = end.enter_context(served(tmp_path))
+        generation = bench.attach().generation
         monkeypatch.setattr(StateDir, "new_file", full)
+        with pytest.raises(StateError, match="its pages are lost"):
+            end.close()
     monkeypatch.undo()
     with served(tmp_path) as bench:
-        assert origin(bench).startswith(f"new: generation {host.generation}")
+        assert origin(bench).startswith(f"new: generation {generation}")
 
 
 def test_a_full_disk_leaves_an_earlier_state_that_is_as_good(
@@ -175,9 +178,12 @@ def test_a_full_disk_leaves_an_earlier_state_that_is_as_good(
     with served(tmp_path) as bench:
         host = bench.attach()
         host.write(0, prose(4))
-    with pytest.raises(StateError, match="as good"), served(tmp_path) as bench:  # noqa: PT012 - it ends as it is left
+    with ExitStack() as end:
+        bench = end.enter_context(served(tmp_path))
         assert again(host, bench).read(0, 4) == prose(4)
         monkeypatch.setattr(StateDir, "new_file", full)
+        with pytest.raises(StateError, match="as good"):
+            end.close()
     monkeypatch.undo()
     with served(tmp_path) as bench:
         assert again(host, bench).read(0, 4) == prose(4)
