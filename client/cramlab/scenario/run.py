@@ -73,7 +73,8 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
     good = passed(outcome, verdicts)
     held = sum(verdict.holds for verdict in verdicts)
     console.print(
-        f"{scenario.name}, seed {scenario.seed}, {outcome.engine}: {held} of {len(verdicts)} expectations hold"
+        f"{scenario.name}, seed {scenario.seed}, {outcome.engine}: "
+        f"{held} of {len(verdicts)} expectations hold"
         f"{', but the run went wrong' if outcome.problems else ''}",
         style="bold green" if good else "bold red",
         highlight=False,
