@@ -165,7 +165,7 @@ def test_a_closed_channel_and_an_unknown_method_fail_as_they_do_in_grpc(emulated
 SCENARIO = """
 question = "Does a host do live what it does in emulated time?"
 seed = 3
-duration = "2500ms"
+duration = "5s"
 
 [device]
 physical = "4MiB"
@@ -178,12 +178,12 @@ rate = 500
 on-bus-error = "rescue"
 
 [[timeline]]
-at = "700ms"
+at = "1s"
 inject = "exhaustion"
 share = 1.0
 
 [[timeline]]
-at = "1400ms"
+at = "3500ms"
 clear = "exhaustion"
 
 [[expect]]
