@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check unit proto proto-current clean tools metrics-page
+.PHONY: demo test check unit proto proto-current clean tools metrics-page dashboards
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -57,6 +57,10 @@ proto-current: .venv/test.stamp
 ## metrics-page: write docs/metrics.md anew from what the processes export
 metrics-page: .venv/run.stamp
 	@$(BIN)/python -m cramlab.metrics_page docs/metrics.md
+
+## dashboards: write deploy/grafana/dashboards and the list in docs/grafana.md anew from client/cramlab/dashboards
+dashboards: .venv/test.stamp
+	@$(BIN)/python -m cramlab.dashboards deploy docs/grafana.md
 
 clean:
 	rm -rf .venv

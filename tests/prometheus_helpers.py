@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
@@ -213,7 +214,11 @@ class PrometheusServer(_Daemon):
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """An instant query's samples: `metric` (labels) and `value` ([time, text])."""
-        answer = _get(f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
+        asked = urllib.parse.urlencode({"query": expression})
+        try:
+            answer = _get(f"http://{self.address}/api/v1/query?{asked}")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{expression}: {error.read().decode()}") from error
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 

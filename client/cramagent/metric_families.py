@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 
 from cramagent.link import LinkState
 from cramagent.policy.settings import PAGE_BYTES
@@ -284,6 +289,11 @@ def _frees(picture: Picture) -> Iterator[Metric]:
 
 def _node(picture: Picture) -> Iterator[Metric]:
     host, counters, tally = picture.host, picture.counters, picture.tally
+    yield InfoMetricFamily(
+        "cram_host",
+        "Name that the host attaches with: `host` of the device's metrics.",
+        value={"host": picture.name},
+    )
     yield _gauge("cram_pressure", "What the device's watermarks add up to, 0 to 1000.", host.pressure)
     yield _gauge("cram_node_open", "Whether the node takes new demotions.", host.open)
     yield _gauge(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Picture:
     """Everything that the metrics tell, at one moment. Nothing in it moves."""
 
+    name: str
+    """What the host attaches as."""
     host: HostSnapshot
     counters: HostCounters
     faults: dict[tuple[str, str], int]
@@ -35,6 +37,7 @@ class Picture:
     def take(cls, machine: Machine) -> Picture:
         """A picture of a machine; called by the main loop only."""
         return cls(
+            name=machine.link.region.host,
             host=machine.host.snapshot(),
             counters=copy(machine.host.counters),
             faults=machine.host.faults.rows(),

@@ -27,7 +27,7 @@ attached. Wall time and device time are never in one metric. This page is writte
 `make metrics-page` from what the processes export; a test checks that it is current.
 
 A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`, with rules beside it in
-`rules/`; what each alert means is in [runbook.md](runbook.md).
+`rules/`; what each alert means is in [runbook.md](runbook.md). Dashboards: [grafana.md](grafana.md).
 """
 
 _LABELS_OF_THE_FORMAT: Final = {"le"}

@@ -64,6 +64,7 @@ def _of_agent() -> Iterable[Metric]:
     host = Host(PolicySettings(dram_pages=LEAST_DRAM_PAGES))
     return families(
         Picture(
+            name="host",
             host=host.snapshot(),
             counters=host.counters,
             faults=host.faults.rows(),
