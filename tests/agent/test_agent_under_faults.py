@@ -106,7 +106,6 @@ def under(agents: list[AgentProcess], operator: Operator, fault: dict[str, Any])
     before = [metric(agent, "cram_node_accesses_total") for agent in agents]
     operator.inject(fault, share_milli=SHARE.get(kind, 1000), seed=7)
 
-
     def felt() -> bool:
         if kind == "event" and not operator.armed("exhaustion"):
             # Something must happen for it to be told: media goes, and comes back by itself.
