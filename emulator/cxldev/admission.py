@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,10 @@ class Obstacle(Enum):
     """A fault that lets nobody write. Told only of pages that would fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+# Every write makes these: frozen dataclasses would take longer than the decision.
+
+
+class Room(NamedTuple):
     """What a region's write may grow into, bytes. May be below 0."""
 
     free_bytes: int
@@ -48,8 +50,12 @@ class Room:
         """Free, and guaranteed to nobody else."""
         return self.free_bytes - self.unmet_of_others_bytes
 
+    def covers(self, media_bytes: int) -> bool:
+        """Whether pages that take so much fit for sure, whatever they hold now and in which order."""
+        return media_bytes <= min(self.open_bytes, self.limit_bytes) - self.promised_bytes
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Admission:
     """The decision on one request."""
 

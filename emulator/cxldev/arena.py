@@ -25,7 +25,7 @@ from cxldev.free_places import FreePlaces
 from cxldev.sparse import let_memory_go, sparse_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,26 +66,37 @@ class Arena:
         """Bytes of the other half that are not back with the system."""
         self._leftover_read = 0
         """They can go when all reads before this one have ended."""
-        self._free = FreePlaces(self.size, STEP, CLASSES)
+        self._free = FreePlaces(STEP, CLASSES)
         self._reads: dict[int, None] = {}
         self._next_read = 1
         self._limbo: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque()
 
     # -- places ---------------------------------------------------------------------------------
 
-    def take(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A place for each size: offsets. Raises MemoryError, having changed nothing, if none is left."""
-        steps = (sizes + (STEP - 1)) // STEP
-        total = int(steps.sum()) * STEP
+    def put(self, sizes: Sequence[int], pieces: Iterable[Buffer]) -> list[int]:
+        """Copy each piece of so many bytes to a place of its own: offsets, 0 where there are no bytes.
+
+        Raises:
+            MemoryError: no place is left; nothing is changed.
+        """
+        steps = [(size + (STEP - 1)) // STEP for size in sizes]
+        total = sum(steps) * STEP
         if self.top + total > self.size:
             raise MemoryError(f"the arena of {self.size} bytes has no room for {total} more")
         places, end = self._free.pop(steps, self.base + self.top)
         self.top = end - self.base
         self.live_bytes += total
+        memory = self.memory
+        for place, size, piece in zip(places, sizes, pieces, strict=True):
+            if size:
+                memory[place : place + size] = piece
         return places
 
     def give_back(self, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
-        """These places are not needed. Nobody may write to them before all open reads have ended."""
+        """These places are not needed. Nobody may write to them before all open reads have ended.
+
+        The arrays are kept until then.
+        """
         if not len(places):
             return
         steps = (sizes + (STEP - 1)) // STEP
@@ -95,12 +106,12 @@ class Arena:
             places, steps = places[here], steps[here]
         self.live_bytes -= int(steps.sum()) * STEP
         if self._reads:
-            self._limbo.append((self._next_read, places.copy(), steps))
+            self._limbo.append((self._next_read, places, steps))
         else:
             self._free.push(places, steps)
 
     def take_single(self, size: int) -> int:
-        """As `take`, for one page."""
+        """A place for one page. Raises MemoryError as `put` does."""
         step = -(-size // STEP)
         width = step * STEP
         place = self._free.pop_single(step)
@@ -120,12 +131,6 @@ class Arena:
         step = -(-size // STEP)
         self._free.push_single(place, step)
         self.live_bytes -= step * STEP
-
-    def store(self, places: NDArray[np.int64], sizes: NDArray[np.int64], pieces: Iterable[Buffer]) -> None:
-        """Copy each piece of so many bytes to its place."""
-        memory = self.memory
-        for place, size, piece in zip(places.tolist(), sizes.tolist(), pieces, strict=True):
-            memory[place : place + size] = piece
 
     def adopt(self, top: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         """In a new arena: so many bytes at its beginning were filled from outside.
@@ -227,11 +232,9 @@ class Arena:
 
     def copy_to(self, other: Arena, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Copy pages to another arena: their places there. Open reads go on reading here."""
-        moved = other.take(sizes)
-        here, there = self.memory, other.memory
-        for place, target, size in zip(places.tolist(), moved.tolist(), sizes.tolist(), strict=True):
-            there[target : target + size] = here[place : place + size]
-        return moved
+        here, widths = self.memory, sizes.tolist()
+        pieces = [here[place : place + size] for place, size in zip(places.tolist(), widths, strict=True)]
+        return np.array(other.put(widths, pieces), np.int64)
 
     def idle_places(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """All places that are not in use, as offsets and sizes: for the audit."""

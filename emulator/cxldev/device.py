@@ -192,9 +192,10 @@ class Device:
         """
         region = self._region(ref, now_ns)
         pages = page_numbers(dpas, region.pages, self.config.max_pages_per_request, data_bytes)
-        return WriteTicket(
-            ref, pages, self._faults.arrive(Command(Operation.WRITE, region.host, len(pages), pages))
-        )
+        loss = None
+        if self._faults.armed:
+            loss = self._faults.arrive(Command(Operation.WRITE, region.host, len(pages), pages))
+        return WriteTicket(ref, pages, region.pages, loss)
 
     def commit_write(
         self, ticket: WriteTicket, pages: CompressedPages, now_ns: int, *, in_flight_pages: int = 0
@@ -213,7 +214,7 @@ class Device:
         """
         region = self._region(ticket.ref, now_ns)
         with answered(ticket.loss):
-            return store_pages(self._power, region, ticket.pages, pages, in_flight_pages)
+            return store_pages(self._power, region, ticket, pages, in_flight_pages)
 
     def begin_read(self, ref: SessionRef, dpas: NDArray[np.uint64], now_ns: int) -> ReadTicket:
         """Look pages up. Every ticket must be ended, by `end_read` or `abandon_read`.
@@ -223,7 +224,9 @@ class Device:
         """
         region = self._region(ref, now_ns)
         pages = page_numbers(dpas, region.pages, self.config.max_pages_per_request)
-        loss = self._faults.arrive(Command(Operation.READ, region.host, len(pages), pages))
+        loss = None
+        if self._faults.armed:
+            loss = self._faults.arrive(Command(Operation.READ, region.host, len(pages), pages))
         return open_read(self._power, region, ref, pages, loss)
 
     def end_read(

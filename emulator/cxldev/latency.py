@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cxldev.outcomes import COMPRESSED, SAME_FILLED
+from cxldev.page_table import MOST_SECTORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,10 +57,19 @@ class LatencyModel:
         if not len(pages):
             return 0
         self._fill(region, pages)
-        costs = config.base_ns + sectors * config.per_sector_ns
+        total_ns = len(pages) * config.base_ns + int(sectors.sum()) * config.per_sector_ns
         if config.compress_ns:
-            costs = costs + (kinds != SAME_FILLED) * config.compress_ns
-        return self._served(int(costs.sum()), int(costs.max()), in_flight_pages)
+            total_ns += int(np.count_nonzero(kinds != SAME_FILLED)) * config.compress_ns
+        longest_ns = config.base_ns + MOST_SECTORS * config.per_sector_ns + config.compress_ns
+        if longest_ns * config.engines > total_ns:
+            # Few pages: one of them may take longer than its engine's share of all.
+            longest_ns = int(
+                (sectors * config.per_sector_ns + (kinds != SAME_FILLED) * config.compress_ns).max()
+            )
+            longest_ns += config.base_ns
+        else:
+            longest_ns = 0
+        return self._served(total_ns, longest_ns, in_flight_pages)
 
     def of_single_write(
         self, region: int, page: int, sectors: int, in_flight_pages: int, *, same_filled: bool

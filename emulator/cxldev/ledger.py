@@ -15,7 +15,7 @@ through `Ledger._apply`; one that would break a rule raises `CapacityIdentityBro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
@@ -66,6 +66,18 @@ class Account:
             self.guaranteed_bytes - self.used_bytes + self.staged_pages * PAGE_BYTES,
             self.promised_pages * PAGE_BYTES,
         )
+
+
+class _Change(NamedTuple):
+    """One entry in the books: by how much each part grows."""
+
+    pages: int
+    sectors: int
+    poisoned: int
+    queued_pages: int
+    queued_sectors: int
+    staged: int
+    reserved_bytes: int
 
 
 class Ledger:
@@ -198,7 +210,20 @@ class Ledger:
     ) -> None:
         """Book one change whole, or raise and book nothing. All arguments are differences."""
         self.changes += 1
-        before = self._snapshot(account)
+        change = _Change(pages, sectors, poisoned, queued_pages, queued_sectors, staged, reserved_bytes)
+        self._book(account, change)
+        try:
+            self.check(account)
+        except CapacityIdentityBroken:
+            self._book(account, _Change(*(-part for part in change)))
+            raise
+        self._counters.peak_media_used_bytes = max(
+            self._counters.peak_media_used_bytes, self.physical_bytes - self.free_bytes
+        )
+
+    def _book(self, account: Account | None, change: _Change) -> None:
+        """Add what changes to each part, whatever comes out."""
+        pages, sectors, poisoned, queued_pages, queued_sectors, staged, reserved_bytes = change
         sector_change = (sectors + queued_sectors) * self.sector_bytes
         metadata_change = (pages - poisoned + queued_pages) * self.metadata_per_page
         self.stored_pages += pages
@@ -219,12 +244,6 @@ class Ledger:
             account.queued_sectors += queued_sectors
             account.staged_pages += staged
             account.used_bytes += sector_change + metadata_change + staged_change
-        try:
-            self.check(account)
-        except CapacityIdentityBroken:
-            self._restore(account, before)
-            raise
-        self._counters.peak_media_used_bytes = max(self._counters.peak_media_used_bytes, self.used_bytes)
 
     def check(self, account: Account | None = None) -> None:
         """Assert the identity, and one account in detail. Raises CapacityIdentityBroken."""
@@ -280,53 +299,6 @@ class Ledger:
             f"stored pages {self.stored_pages}, of which poisoned {self.poisoned_pages}, "
             f"queued pages {self.queued_pages}, regions {[one.used_bytes for one in self.accounts]}"
         )
-
-    def _snapshot(self, account: Account | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        mine = (
-            self.stored_pages,
-            self.poisoned_pages,
-            self.stored_sectors,
-            self.queued_pages,
-            self.sectors_bytes,
-            self.metadata_bytes,
-            self.staged_bytes,
-            self.reserved_bytes,
-            self.free_bytes,
-        )
-        if account is None:
-            return mine, ()
-        return mine, (
-            account.stored_pages,
-            account.poisoned_pages,
-            account.stored_sectors,
-            account.queued_pages,
-            account.queued_sectors,
-            account.staged_pages,
-            account.used_bytes,
-        )
-
-    def _restore(self, account: Account | None, before: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
-        (
-            self.stored_pages,
-            self.poisoned_pages,
-            self.stored_sectors,
-            self.queued_pages,
-            self.sectors_bytes,
-            self.metadata_bytes,
-            self.staged_bytes,
-            self.reserved_bytes,
-            self.free_bytes,
-        ) = before[0]
-        if account is not None:
-            (
-                account.stored_pages,
-                account.poisoned_pages,
-                account.stored_sectors,
-                account.queued_pages,
-                account.queued_sectors,
-                account.staged_pages,
-                account.used_bytes,
-            ) = before[1]
 
 
 def ratio_milli(pages: int, media_bytes: int) -> int:

@@ -82,6 +82,8 @@ class WriteTicket:
     ref: SessionRef
     pages: NDArray[np.int64]
     """Page numbers within the region, in the order of the request."""
+    region_pages: int
+    """Pages of the region when they were found to be within it."""
     loss: Loss | None = None
     """What a fault does to the answer."""
 

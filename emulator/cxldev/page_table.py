@@ -16,7 +16,7 @@ the page that it replaces, which are charged until then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,14 @@ from cxldev.sparse import sparse_zeros
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    _Sectors = NDArray[np.int64] | NDArray[np.uint8]
+
 MOST_SECTORS: Final = 64
 """Sectors of a page where a sector is as small as can be (64 bytes)."""
 KINDS: Final = len(PageKind)
 _CENSUS: Final = KINDS * (MOST_SECTORS + 1)
+_UNCOUNTED: Final = 1024
+"""Pages that come and go before they are entered in the census."""
 _FEW: Final = 1024
 """Pages of a TRIM up to which they are listed one by one."""
 _CHUNK: Final = 1 << 16
@@ -44,10 +48,19 @@ def page_kinds(sizes: NDArray[np.int64], sectors: NDArray[np.int64], page_sector
     return kinds
 
 
+class Held(NamedTuple):
+    """What the table says of the pages of a command, one entry a page: a copy."""
+
+    kinds: NDArray[np.uint8]
+    sectors: NDArray[np.uint8]
+    sizes: NDArray[np.uint16]
+    places: NDArray[np.uint64]
+
+
 class PageTable:
     """The pages of one region. Page numbers are positions; memory is taken as pages are used."""
 
-    __slots__ = ("census", "checksum", "kind", "place", "sectors", "size")
+    __slots__ = ("_census", "_come", "_gone", "_uncounted", "checksum", "kind", "place", "sectors", "size")
 
     def __init__(self, pages: int) -> None:
         self.kind = sparse_zeros(pages, np.uint8)
@@ -55,11 +68,28 @@ class PageTable:
         self.size = sparse_zeros(pages, np.uint16)
         self.checksum = sparse_zeros(pages, np.uint32)
         self.place = sparse_zeros(pages, np.uint64)
-        self.census = np.zeros((KINDS, MOST_SECTORS + 1), np.int64)
-        """Stored pages by kind and sectors; kept up to date so that nobody needs to scan."""
+        self._census = np.zeros((KINDS, MOST_SECTORS + 1), np.int64)
+        self._come: list[tuple[NDArray[np.uint8], _Sectors]] = []
+        self._gone: list[tuple[NDArray[np.uint8], _Sectors]] = []
+        """Kinds and sectors of pages that the census does not count yet, and of those it still counts."""
+        self._uncounted = 0
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    @property
+    def census(self) -> NDArray[np.int64]:
+        """Stored pages by kind and sectors: kept, so that nobody needs to scan."""
+        self._census += _counted(self._come)
+        self._census -= _counted(self._gone)
+        self._come.clear()
+        self._gone.clear()
+        self._uncounted = 0
+        return self._census
+
+    def held(self, pages: NDArray[np.int64]) -> Held:
+        """What is entered for these pages."""
+        return Held(self.kind[pages], self.sectors[pages], self.size[pages], self.place[pages])
 
     def set(
         self,
@@ -70,10 +100,15 @@ class PageTable:
         sizes: NDArray[np.int64],
         checksums: NDArray[np.uint32],
         places: NDArray[np.uint64],
+        held: Held | None = None,
     ) -> None:
-        """Write these entries. The arena's places of the old ones are the caller's business."""
-        self._count(self.kind[pages], self.sectors[pages], -1)
-        self._count(kinds, sectors, 1)
+        """Write these entries, and keep the arrays. The arena's places of the old ones are the caller's.
+
+        `held`: what `held` told of the pages since they were changed last, if somebody asked.
+        """
+        self._gone.append((self.kind[pages], self.sectors[pages]) if held is None else held[:2])
+        self._come.append((kinds, sectors))
+        self._count_later(2 * len(pages))
         self.kind[pages] = kinds
         self.sectors[pages] = sectors
         self.size[pages] = sizes
@@ -84,8 +119,8 @@ class PageTable:
         """As `set`, for one page that is not empty afterwards."""
         old_kind = self.kind.item(page)
         if old_kind:
-            self.census[old_kind, self.sectors.item(page)] -= 1
-        self.census[kind, sectors] += 1
+            self._census[old_kind, self.sectors.item(page)] -= 1
+        self._census[kind, sectors] += 1
         self.kind[page] = kind
         self.sectors[page] = sectors
         self.size[page] = size
@@ -94,19 +129,21 @@ class PageTable:
 
     def clear(self, pages: NDArray[np.int64], kind: int = EMPTY) -> None:
         """Make these pages empty, or poisoned."""
-        self._count(self.kind[pages], self.sectors[pages], -1)
+        self._gone.append((self.kind[pages], self.sectors[pages]))
+        self._count_later(len(pages))
         self.kind[pages] = kind
         self.sectors[pages] = 0
         self.size[pages] = 0
         self.checksum[pages] = 0
         self.place[pages] = 0
         if kind:
-            self.census[kind, 0] += len(pages)
+            self._census[kind, 0] += len(pages)
 
     def drained(self, pages: NDArray[np.int64], kinds: NDArray[np.uint8], sectors: NDArray[np.int64]) -> None:
         """These staged pages lie on the media; their bytes stay where they are."""
-        self._count(self.kind[pages], self.sectors[pages], -1)
-        self._count(kinds, sectors, 1)
+        self._gone.append((self.kind[pages], self.sectors[pages]))
+        self._come.append((kinds, sectors))
+        self._count_later(2 * len(pages))
         self.kind[pages] = kinds
         self.sectors[pages] = sectors
 
@@ -125,7 +162,7 @@ class PageTable:
                 continue
             for column in ("kind", "sectors", "size", "checksum", "place"):
                 getattr(other, column)[start:end] = getattr(self, column)[start:end]
-        other.census = self.census
+        other._census = self.census
         return other
 
     def stored_in(self, start: int, end: int) -> NDArray[np.int64]:
@@ -154,17 +191,19 @@ class PageTable:
         """Stored pages of one kind."""
         return int(self.census[kind].sum())
 
-    def _count(
-        self, kinds: NDArray[np.uint8], sectors: NDArray[np.int64] | NDArray[np.uint8], sign: int
-    ) -> None:
-        if len(kinds) == 1:
-            if kinds[0]:
-                self.census[kinds[0], sectors[0]] += sign
-            return
-        keys = kinds.astype(np.int64) * (MOST_SECTORS + 1) + sectors
-        found = np.bincount(keys, minlength=_CENSUS).reshape(KINDS, MOST_SECTORS + 1)
-        found[EMPTY] = 0
-        if sign > 0:
-            self.census += found
-        else:
-            self.census -= found
+    def _count_later(self, pages: int) -> None:
+        """So many pages more are to be entered in the census: it is numpy's fixed costs for each command."""
+        self._uncounted += pages
+        if self._uncounted > _UNCOUNTED:
+            _ = self.census
+
+
+def _counted(changes: list[tuple[NDArray[np.uint8], _Sectors]]) -> NDArray[np.int64] | int:
+    """A census of these pages. Empty ones are not counted."""
+    if not changes:
+        return 0
+    keys = np.concatenate([kinds for kinds, _ in changes]).astype(np.int64) * (MOST_SECTORS + 1)
+    keys += np.concatenate([sectors for _, sectors in changes])
+    found = np.bincount(keys, minlength=_CENSUS).reshape(KINDS, MOST_SECTORS + 1)
+    found[EMPTY] = 0
+    return found

@@ -214,7 +214,7 @@ class PowerOn:
     def settle(self) -> None:
         """Media was taken or released: let all that follows from it happen."""
         ledger = self.ledger
-        if self.take_back():
+        if (self.faults.armed or ledger.reserved_bytes) and self.take_back():
             self.faults.took_freed()
         moved = self.gauge.move(ledger.room_bytes)
         if moved is not None:
@@ -258,18 +258,15 @@ class PowerOn:
         if region.staged:
             forget(self, region, pages)
         sectors = int(table.sectors[pages].sum())
-        self.free_places(region, pages)
+        self.free_places(table.place[pages], table.size[pages])
         table.clear(pages, kind)
         self.latency.forget(region.number, pages)
         return sectors
 
-    def free_places(self, region: Region, pages: NDArray[np.int64]) -> None:
-        """The arena's places of these pages are not needed."""
-        sizes = region.table.size[pages]
+    def free_places(self, places: NDArray[np.uint64], sizes: NDArray[np.uint16]) -> None:
+        """These places of pages in the arena are not needed; pages of size 0 have none there."""
         held = sizes.nonzero()[0]
-        if len(held):
-            places = region.table.place[pages[held]].astype(np.int64)
-            self.arena.give_back(places, sizes[held].astype(np.int64))
+        self.arena.give_back(places[held].astype(np.int64), sizes[held].astype(np.int64))
 
     def poison(self, region: Region, pages: NDArray[np.int64]) -> None:
         """Stored pages that are not poisoned lose their bytes, and with them all media. Does not settle."""

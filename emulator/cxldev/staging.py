@@ -202,7 +202,7 @@ def drain_next(power: PowerOn) -> None:
 
 def _lose(power: PowerOn, region: Region, pages: NDArray[np.int64]) -> None:
     """Acknowledged pages that found no room. They are off the books already."""
-    power.free_places(region, pages)
+    power.free_places(region.table.place[pages], region.table.size[pages])
     region.table.clear(pages, POISONED)
     power.latency.forget(region.number, pages)
     power.counters.poison_created_staging_pages += len(pages)

@@ -41,9 +41,18 @@ class WatermarkGauge:
             (level, max(mark, min(mark + hysteresis, physical - 1))) for level, mark in self._enter
         ]
         self.level = _level(physical, self._enter)
+        leave = dict(self._leave)
+        enter_next = {WatermarkLevel(level - 1): mark for level, mark in self._enter}
+        self._stays = {
+            level: (enter_next.get(level, -1), leave.get(level, physical)) for level in WatermarkLevel
+        }
+        """For each level: it is kept while more than the first is free, and at most the second."""
 
     def move(self, free_bytes: int) -> tuple[WatermarkLevel, WatermarkLevel] | None:
         """Take a reading. Returns (from, to) if the level changed."""
+        above, at_most = self._stays[self.level]
+        if above < free_bytes <= at_most:
+            return None
         # The mark to enter is at or below the mark to leave: at most one of the two can ask for a move.
         level = max(_level(free_bytes, self._enter), min(self.level, _level(free_bytes, self._leave)))
         if level == self.level:

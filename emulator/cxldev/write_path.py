@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from cxldev.errors import MediaReadOnly, NoMoreWrites, OutOfRange, RegionLimit, 
 from cxldev.faults import Command, Delay, Operation
 from cxldev.faults.storing import PLAIN
 from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED, WriteOutcome
-from cxldev.page_table import page_kinds
+from cxldev.page_table import Held, page_kinds
 from cxldev.staging import forget, pages_to_stage
 from cxldev.write_single import store_single
 
@@ -21,21 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxldev.codec import CompressedPages
+    from cxldev.outcomes import WriteTicket
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What the pages of a write hold before it, one entry a page."""
-
-    empty: NDArray[np.bool_]
-    poisoned: NDArray[np.bool_]
-    sectors: NDArray[np.int64]
-
-
 def store_pages(
-    power: PowerOn, region: Region, pages: NDArray[np.int64], packed: CompressedPages, in_flight_pages: int
+    power: PowerOn, region: Region, ticket: WriteTicket, packed: CompressedPages, in_flight_pages: int
 ) -> WriteOutcome:
     """Store the pages of one write, in order.
 
@@ -43,13 +35,13 @@ def store_pages(
         OutOfRange: the region shrank since the write began; nothing is stored.
         NoMoreWrites, RegionLimit: a page did not fit. The pages before it are stored.
     """
-    count = len(pages)
+    pages, count = ticket.pages, ticket.count
     assert len(packed) == count, (len(packed), count)
     if count == 1:
         outcome = store_single(power, region, pages.item(), packed, in_flight_pages)
         if outcome is not None:
             return outcome
-    if int(pages.max()) >= region.pages:
+    if region.pages < ticket.region_pages and int(pages.max()) >= region.pages:
         raise OutOfRange(f"the region shrank to {region.logical_bytes} bytes while the write was under way")
     command = Command(Operation.WRITE, region.host, count, pages)
     storing = power.faults.storing(command)
@@ -66,21 +58,9 @@ def store_pages(
             return WriteOutcome(count, delay.device_ns, delay.wall_ns)
         packed = packed.behind(staged)
     asked, pages = pages, pages[staged:]
-    config = power.config
     sectors, writable = sectors[staged:], writable - staged
-    held = _held(region, pages)
-    bare = held.empty | held.poisoned
-    growth = (sectors - held.sectors) * sector + bare * config.metadata_bytes
-    room = power.room(region)
-    if not writable:
-        decision = Admission(0, Obstacle.READ_ONLY)
-    elif config.exhaustion_mode is ExhaustionMode.REFUSE:
-        decision = admit(growth[:writable], room, bare[:writable])
-    else:
-        given_back = ~bare * -config.metadata_bytes - held.sectors * sector
-        decision = admit_or_poison(growth[:writable], given_back[:writable], room, bare[:writable])
-    if decision.obstacle is None and writable < len(pages):
-        decision = replace(decision, obstacle=Obstacle.READ_ONLY)
+    held = region.table.held(pages)
+    decision = _decide(power, region, held, sectors, writable)
 
     accepted = decision.accepted
     if accepted:
@@ -110,6 +90,29 @@ def store_pages(
     return WriteOutcome(staged + accepted, delay.device_ns, delay.wall_ns)
 
 
+def _decide(
+    power: PowerOn, region: Region, held: Held, sectors: NDArray[np.int64], writable: int
+) -> Admission:
+    """How many of the pages that are to take these sectors are accepted, and what the next one met."""
+    config, room, count = power.config, power.room(region), len(sectors)
+    sector, metadata = config.sector_bytes, config.metadata_bytes
+    if writable == count and room.covers(int(sectors.sum()) * sector + count * metadata):
+        return Admission(count, None)
+    if not writable:
+        return Admission(0, Obstacle.READ_ONLY)
+    bare = (held.kinds == EMPTY) | (held.kinds == POISONED)
+    held_bytes = held.sectors.astype(np.int64) * sector
+    growth = sectors * sector - held_bytes + bare * metadata
+    if config.exhaustion_mode is ExhaustionMode.REFUSE:
+        decision = admit(growth[:writable], room, bare[:writable])
+    else:
+        given_back = ~bare * -metadata - held_bytes
+        decision = admit_or_poison(growth[:writable], given_back[:writable], room, bare[:writable])
+    if decision.obstacle is None and writable < count:
+        decision.obstacle = Obstacle.READ_ONLY
+    return decision
+
+
 def _stage(
     power: PowerOn, region: Region, pages: NDArray[np.int64], packed: CompressedPages, in_flight_pages: int
 ) -> tuple[int, int]:
@@ -122,7 +125,7 @@ def _stage(
     if not count:
         return 0, 0
     pages = pages[:count]
-    held = _held(region, pages)
+    held = region.table.held(pages)
     kinds = np.full(count, STAGED, np.uint8)
     _enter(
         power,
@@ -130,7 +133,7 @@ def _stage(
         pages,
         packed,
         kinds=kinds,
-        sectors=held.sectors,
+        sectors=held.sectors.astype(np.int64),
         held=held,
         decision=Admission(count, None),
         staged=count,
@@ -141,11 +144,6 @@ def _stage(
     )
 
 
-def _held(region: Region, pages: NDArray[np.int64]) -> _Held:
-    kinds = region.table.kind[pages]
-    return _Held(kinds == EMPTY, kinds == POISONED, region.table.sectors[pages].astype(np.int64))
-
-
 def _enter(
     power: PowerOn,
     region: Region,
@@ -154,7 +152,7 @@ def _enter(
     *,
     kinds: NDArray[np.uint8],
     sectors: NDArray[np.int64],
-    held: _Held,
+    held: Held,
     decision: Admission,
     staged: int = 0,
 ) -> None:
@@ -163,35 +161,41 @@ def _enter(
     `staged` of them, all or none, go into the staging buffer.
     """
     accepted = decision.accepted
-    sizes, checksums = packed.sizes[:accepted], packed.checksums[:accepted]
-    entries = packed.words[:accepted].copy()
+    sizes, words, checksums = packed.sizes[:accepted], packed.words[:accepted], packed.checksums[:accepted]
     if decision.poisoned:
-        sizes, checksums = sizes.copy(), checksums.copy()
+        sizes, words, checksums = sizes.copy(), words.copy(), checksums.copy()
         kinds[decision.poisoned] = POISONED
-        for column in (sectors, sizes, checksums, entries):
+        for column in (sectors, sizes, words, checksums):
             column[decision.poisoned] = 0
-    pages, sectors = pages[:accepted], sectors[:accepted]
+    if accepted < len(pages):
+        pages, sectors = pages[:accepted], sectors[:accepted]
+        held = region.table.held(pages)
 
     # New places first: an open read may be looking at the old ones, and a failure here changes nothing.
-    in_arena = sizes.nonzero()[0]
-    if len(in_arena):
-        arena_sizes = sizes[in_arena]
-        places = power.arena.take(arena_sizes)
-        whole = len(in_arena) == len(packed)
-        pieces = packed.pieces if whole else [packed.pieces[index] for index in in_arena.tolist()]
-        power.arena.store(places, arena_sizes, pieces)
-        entries[in_arena] = places
+    places = power.arena.put(sizes.tolist(), packed.pieces[:accepted])
+    # A page has a place or is filled by a word: the other one is 0.
+    entries = words + np.array(places, np.uint64)
     if region.staged:
         forget(power, region, pages)
+    account = region.account
+    healed = int(np.count_nonzero(held.kinds == POISONED)) if account.poisoned_pages else 0
     power.ledger.store(
-        region.account,
-        int(np.count_nonzero(held.empty[:accepted])),
-        int(sectors.sum()) - int(held.sectors[:accepted].sum()),
-        poisoned=len(decision.poisoned) - int(np.count_nonzero(held.poisoned[:accepted])),
+        account,
+        accepted - int(np.count_nonzero(held.kinds)),
+        int(sectors.sum()) - int(held.sectors.sum()),
+        poisoned=len(decision.poisoned) - healed,
         staged=staged,
     )
-    power.free_places(region, pages)
-    region.table.set(pages, kinds=kinds, sectors=sectors, sizes=sizes, checksums=checksums, places=entries)
+    power.free_places(held.places, held.sizes)
+    region.table.set(
+        pages,
+        kinds=kinds,
+        sectors=sectors,
+        sizes=sizes,
+        checksums=checksums,
+        places=entries,
+        held=held,
+    )
 
     counters = power.counters
     counters.written_pages += accepted - len(decision.poisoned)

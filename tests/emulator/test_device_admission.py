@@ -114,3 +114,22 @@ def test_the_same_as_one_page_at_a_time(growth: list[int], free: int, unmet: int
         taken += one
         accepted += 1
     assert decide(growth, free=free, unmet=unmet, limit=limit).accepted == accepted
+
+
+@given(
+    needs=st.lists(st.tuples(st.integers(0, 4_112), st.integers(0, 4_112), st.booleans()), min_size=1),
+    free=st.integers(0, 100_000),
+    unmet=st.integers(0, 20_000),
+    limit=st.integers(0, 100_000),
+    promised=st.integers(0, 20_000),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_covered_is_admitted(
+    needs: list[tuple[int, int, bool]], free: int, unmet: int, limit: int, promised: int
+) -> None:
+    """Whatever the pages hold already: so the sum is enough to know, while there is plenty."""
+    growth = np.array([new - (0 if bare else held) for new, held, bare in needs], np.int64)
+    bare = np.array([bare for *_, bare in needs])
+    room = Room(free, unmet, limit, promised)
+    if room.covers(sum(new for new, *_ in needs)):
+        assert admit(growth, room, bare) == Admission(len(needs), None)

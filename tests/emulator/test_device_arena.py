@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from cxldev.arena import SLACK_BYTES, STEP, Arena
 from emulator_helpers import MIB
@@ -22,8 +23,8 @@ def of(*values: int) -> NDArray[np.int64]:
 def test_places_do_not_overlap() -> None:
     """Sizes are rounded up to steps, whatever their order."""
     arena = Arena(MIB, MIB)
-    sizes = of(1, 4096, 33, 32, 100, 4096, 1)
-    places = arena.take(sizes)
+    sizes = [1, 4096, 33, 32, 100, 4096, 1]
+    places = arena.put(sizes, map(bytes, sizes))
     spans = sorted(
         (place, place + -(-size // STEP) * STEP) for place, size in zip(places, sizes, strict=True)
     )
@@ -34,10 +35,20 @@ def test_places_do_not_overlap() -> None:
 def test_a_freed_place_is_taken_first_and_last_in_first_out() -> None:
     """What was freed last is warm."""
     arena = Arena(MIB, MIB)
-    places = arena.take(of(100, 100, 100))
-    arena.give_back(places[:2], of(100, 100))
+    places = arena.put([100] * 3, [bytes(100)] * 3)
+    arena.give_back(of(*places[:2]), of(100, 100))
     assert arena.take_single(100) == places[1]
-    assert arena.take(of(100, 100)).tolist()[0] == places[0]
+    assert arena.put([100] * 2, [bytes(100)] * 2)[0] == places[0]
+
+
+def test_an_arena_that_is_full_takes_nothing() -> None:
+    """Not even the first pieces of a batch; and what has no bytes needs no place."""
+    arena = Arena(MIB, MIB)
+    pages = (arena.size - arena.top) // 4096 + 1
+    with pytest.raises(MemoryError):
+        arena.put([4096] * pages, [bytes(4096)] * pages)
+    assert (arena.top, arena.live_bytes) == (0, 0)
+    assert arena.put([0, 0], [b"", b""]) == [0, 0]
 
 
 def test_a_place_freed_under_an_open_read_waits_for_it() -> None:
@@ -88,8 +99,7 @@ def test_bytes_move_with_their_pages() -> None:
     data = np.random.default_rng(1).bytes(int(sizes.sum()))
     ends = np.cumsum(sizes).tolist()
     pieces = [data[start:end] for start, end in pairwise([0, *ends])]
-    places = arena.take(sizes)
-    arena.store(places, sizes, pieces)
+    places = of(*arena.put(sizes.tolist(), pieces))
     moved = arena.copy_to(other, places, sizes)
     for memory, where in ((arena.memory, places), (other.memory, moved)):
         copies = [bytes(memory[place : place + size]) for place, size in zip(where, sizes, strict=True)]
@@ -101,7 +111,7 @@ def test_waste_is_noticed() -> None:
     arena = Arena(256 * MIB, MIB)
     count = SLACK_BYTES // 4096 + 2
     sizes = np.full(count, 4096, np.int64)
-    places = arena.take(sizes)
+    places = of(*(arena.take_single(4096) for _ in range(count)))
     assert not arena.wasteful
     arena.give_back(places, sizes)
     assert arena.wasteful

@@ -41,6 +41,18 @@ def test_pages_are_shared_out_to_the_engines() -> None:
     assert device.read_outcome(ref, 0, 2).device_ns == max(cost[:2])
 
 
+def test_written_pages_are_shared_out_to_the_engines() -> None:
+    """The same: few pages take as long as the longest, many as an engine's share."""
+    device = bench(engines=4, per_sector_ns=10, compress_ns=100)
+    ref = device.attach()
+    cost = [device.write(ref, page, random_page(page, 1_000 + 300 * page)).device_ns for page in range(9)]
+    assert len(set(cost)) > 5
+    for count in range(1, 10):
+        data = b"".join(random_page(page, 1_000 + 300 * page) for page in range(count))
+        expected = max(*cost[:count], -(-sum(cost[:count]) // 4)) if count > 1 else cost[0]
+        assert device.write(ref, 0, data).device_ns == expected
+
+
 def test_sectors_and_compression_cost_what_they_are_set_to() -> None:
     """A raw page has 64 sectors; a same-filled one is not compressed."""
     device = bench(per_sector_ns=10, compress_ns=1_000)
