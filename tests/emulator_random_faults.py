@@ -17,7 +17,9 @@ from cxldev.faults import (
     ExhaustionFault,
     Fault,
     FlushHangFault,
+    HeldFault,
     LatencyFault,
+    Operation,
     PoisonFault,
     RatioCollapseFault,
     ReadOnlyMediaFault,
@@ -28,6 +30,7 @@ from cxldev.faults import (
     StuckTrimFault,
     UnansweredCommandFault,
 )
+from cxldev.faults.scope import WITH_ADDRESSES
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -41,7 +44,7 @@ _HELD: Final = {fault.kind: fault for fault in LAYER_ORDER}
 def random_fault(kind: str, host: str, table: PageTable, random: Generator) -> Fault | None:
     """A fault of this kind; None if the host's region holds nothing that it could hit."""
     if kind in _HELD:
-        scope = _scope(_HELD[kind].scope_fields, host, random)
+        scope = _scope(_HELD[kind], host, random)
         return _held(kind, scope, random)
     if kind == "reset":
         return ResetFault()
@@ -55,20 +58,32 @@ def random_fault(kind: str, host: str, table: PageTable, random: Generator) -> F
     return BitFlipFault(host, random_pages=count, seed=seed, bits=int(random.integers(1, 20)))
 
 
-def _scope(takes: frozenset[str], host: str, random: Generator) -> Scope:
+def _scope(fault: type[HeldFault], host: str, random: Generator) -> Scope:
     """Each bound is there by chance."""
     start, length = int(random.integers(8)), int(random.integers(1, 8))
     bounds: dict[str, Any] = {
         "host": host,
         "dpas": (start * PAGE_BYTES, length * PAGE_BYTES),
+        "operations": _commands(fault, random),
         "share_milli": int(random.integers(200, 1000)),
         "count": int(random.integers(1, 6)),
         "duration_ns": int(random.integers(50, 400)),
         "seed": int(random.integers(1000)),
     }
-    return Scope(
-        **{name: value for name, value in bounds.items() if name in takes and random.integers(3) == 0}
-    )
+    chosen = {
+        name: value
+        for name, value in bounds.items()
+        if name in fault.scope_fields and random.integers(3) == 0
+    }
+    if "dpas" in chosen and not chosen.get("operations", WITH_ADDRESSES) & WITH_ADDRESSES:
+        del chosen["dpas"]  # of commands that name no address
+    return Scope(**chosen)
+
+
+def _commands(fault: type[HeldFault], random: Generator) -> frozenset[Operation]:
+    """One or two of those that the fault can concern."""
+    known = sorted(fault.operations, key=lambda one: one.value)
+    return frozenset(known[int(random.integers(len(known)))] for _ in range(2) if known)
 
 
 def _held(kind: str, scope: Scope, random: Generator) -> Fault:

@@ -7,12 +7,16 @@ import pytest
 from emulator_mixes import run_mix
 from emulator_random_faults import KINDS
 
+DONE_AT_ONCE = {"poison", "bit_flip", "reset"}
+"""These are not counted as firing."""
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_alone(kind: str) -> None:
-    """Six seeds: both exhaustion modes, with and without TRIM delay and staging."""
-    for seed in range(6):
-        run_mix(seed, [kind])
+    """Six seeds: both exhaustion modes, with and without TRIM delay and staging. It does fire."""
+    mixes = [run_mix(seed, [kind]) for seed in range(6)]
+    fired = sum(dict(mix.device.status(mix.now).faults_fired).get(kind, 0) for mix in mixes)
+    assert fired or kind in DONE_AT_ONCE
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
@@ -29,9 +33,9 @@ def test_a_mix_is_repeatable() -> None:
 
 
 def test_the_mixes_fire_every_kind() -> None:
-    """A mix that no fault met would prove nothing."""
+    """A mix that no fault met would prove nothing. Those with odd seeds have a staging buffer."""
     fired: dict[str, int] = {}
-    for seed in range(1000, 1040):
+    for seed in range(1001, 1081, 2):
         mix = run_mix(seed, KINDS)
         for kind, times in mix.device.status(mix.now).faults_fired:
             fired[kind] = fired.get(kind, 0) + times
