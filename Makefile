@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check unit proto proto-current clean tools metrics-page dashboards
+.PHONY: demo test check unit proto proto-current clean tools metrics-page dashboards page-picture
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -61,6 +61,10 @@ metrics-page: .venv/run.stamp
 ## dashboards: write deploy/grafana/dashboards and the list in docs/grafana.md anew from client/cramlab/dashboards
 dashboards: .venv/test.stamp
 	@$(BIN)/python -m cramlab.dashboards deploy docs/grafana.md
+
+## page-picture: take docs/device-page.png anew, of a device with three hosts and an exhaustion (about 80 s)
+page-picture: tools
+	@$(BIN)/python -m cramlab.page_picture docs/device-page.png
 
 clean:
 	rm -rf .venv

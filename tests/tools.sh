@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.." || exit 0
 want=""
 command -v promtool >/dev/null 2>&1 || want="$want prometheus"
 command -v prometheus-alertmanager >/dev/null 2>&1 || want="$want prometheus-alertmanager"
+command -v chromium >/dev/null 2>&1 || want="$want chromium fonts-dejavu-core"
 command -v gcore >/dev/null 2>&1 || want="$want gdb"
 command -v h2load >/dev/null 2>&1 || want="$want nghttp2-client"
 if [ -n "$want" ]; then

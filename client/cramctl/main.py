@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("cramctl.observe:status", "Show the device, its regions and its armed faults."),
     "events": ("cramctl.observe:events", "Print the device's events as they happen."),
+    "top": ("cramctl.top:top", "Watch the device live: media, hosts, faults, events."),
     "inject": ("cramctl.inject:inject", "Inject a fault into a live device."),
     "clear": ("cramctl.inject:clear", "Clear a fault, or all of them."),
     "faults": ("cramctl.inject:faults", "List the faults that are armed."),

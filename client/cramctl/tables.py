@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-_LEVEL_STYLES = {
+_ANY_WIDTH: Final = 1000
+
+LEVEL_STYLES: Final = {
     "above_high": "green",
     "high": "green",
     "medium": "yellow",
@@ -24,14 +27,22 @@ _LEVEL_STYLES = {
 }
 
 
+def fitting_console() -> Console:
+    """The terminal; elsewhere, as wide as any line of ours: what is piped into a program is not wrapped."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _ANY_WIDTH
+    return console
+
+
 def print_status(status: dict[str, Any]) -> None:
     """The device, its regions, its armed faults."""
-    Console().print(status_view(status))
+    fitting_console().print(status_view(status))
 
 
 def print_faults(faults: Sequence[dict[str, Any]]) -> None:
     """The armed faults, or a line that says that there are none."""
-    Console().print(_faults(faults) if faults else "no fault is armed")
+    fitting_console().print(faults_table(faults) if faults else "no fault is armed")
 
 
 def status_view(status: dict[str, Any]) -> RenderableType:
@@ -39,7 +50,7 @@ def status_view(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_device(status)]
     parts.append(_regions(status["regions"]) if status["regions"] else Text("no host is attached"))
     if status["faults"]:
-        parts.append(_faults(status["faults"]))
+        parts.append(faults_table(status["faults"]))
     return Group(*parts)
 
 
@@ -51,7 +62,7 @@ def ratio(milli: int) -> str:
 def _device(status: dict[str, Any]) -> Table:
     media, counters = status["media"], status["counters"]
     level = status["watermark"]
-    state = Text(level.replace("_", " "), style=_LEVEL_STYLES.get(level, ""))
+    state = Text(level.replace("_", " "), style=LEVEL_STYLES.get(level, ""))
     if status["no_more_writes"]:
         state.append("  NO MORE WRITES", style="bold red")
     table = Table.grid(padding=(0, 2))
@@ -131,7 +142,8 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _faults(faults: Sequence[dict[str, Any]]) -> Table:
+def faults_table(faults: Sequence[dict[str, Any]]) -> Table:
+    """Armed faults, one a row."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     # The id begins with the kind.
     table.add_column("fault", no_wrap=True)

@@ -1,4 +1,7 @@
-"""The metrics endpoint: HTTP, or HTTPS where there are credentials; one that stands still holds up nobody."""
+"""The metrics endpoint, and the page beside it: HTTP, or HTTPS where there are credentials.
+
+A connection that stands still holds up nobody.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import threading
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from prometheus_client import MetricsHandler
 
@@ -17,26 +21,33 @@ from cxldevd.addresses import Address
 from cxldevd.errors import Unauthenticated
 from cxldevd.identity.gate import bearer
 from cxldevd.listener import BindError
+from cxldevd.page.answers import HEADERS, Answer
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from cxldevd.identity.tls import ServerTls
     from cxldevd.identity.tokens import TokenBook
+    from cxldevd.page.answers import DevicePage
 
 _MOST_CONNECTIONS: Final = 16
 """At one time. One more turns out the one that came first: a scrape takes milliseconds."""
 _TIMEOUT_S: Final = 10.0
+_METRICS: Final = "/metrics"
+_WHAT_IS_HERE: Final = (
+    "not here; what is: / (a page for people), /metrics, /status.json, /history.json?after=N"
+)
 _POLL_S: Final = 0.05
 """How long the end may take."""
 
 
 class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """Serves one registry, whatever the path.
+    """Serves one registry at `/metrics`, and the page.
 
     Args:
         address: where.
         registry: what.
+        page: the page beside it.
         tls: speak TLS, and ask for a certificate if it has a CA.
         tokens: serve only who shows one of these.
 
@@ -53,6 +64,7 @@ class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self,
         address: Address,
         registry: CollectorRegistry,
+        page: DevicePage,
         tls: ServerTls | None = None,
         tokens: TokenBook | None = None,
     ) -> None:
@@ -63,7 +75,7 @@ class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
             address.check_free()
             where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
             self.address_family = where[0]
-            super().__init__((str(where[4][0]), address.port), _handler(registry, tokens))
+            super().__init__((str(where[4][0]), address.port), _handler(registry, page, tokens))
         except OSError as error:
             raise BindError(f"metrics: cannot listen on {address}: {error.strerror or error}") from None
         self.address = str(Address(address.host, self.server_port))
@@ -114,26 +126,48 @@ class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def _handler(
-    registry: CollectorRegistry, tokens: TokenBook | None
+    registry: CollectorRegistry, page: DevicePage, tokens: TokenBook | None
 ) -> type[http.server.BaseHTTPRequestHandler]:
     answers: Any = MetricsHandler.factory(registry)
 
     class Handler(answers):  # type: ignore[misc]  # its author left the types out
-        """Prometheus' own, behind the question who asks."""
+        """Prometheus' own, behind the question who asks, and the page."""
 
         timeout = _TIMEOUT_S
 
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
-            """Answer, or ask for a token."""
+            """Answer, or ask for a token. The page's files say nothing of the device: they need none."""
+            file = page.file(self.path)
+            if file is not None:
+                self._send(HTTPStatus.OK, file)
+                return
             if tokens is not None:
                 try:
                     bearer(tokens, self.headers.get_all("authorization", []))
                 except Unauthenticated as error:
-                    self.send_response(HTTPStatus.UNAUTHORIZED)
-                    self.send_header("WWW-Authenticate", "Bearer")
-                    self.end_headers()
-                    self.wfile.write(f"{error}\n".encode())
+                    self._say(HTTPStatus.UNAUTHORIZED, str(error))
                     return
-            super().do_GET()
+            if urlsplit(self.path).path == _METRICS:
+                super().do_GET()
+                return
+            document = page.document(self.path)
+            if document is not None:
+                self._send(HTTPStatus.OK, document)
+            else:
+                self._say(HTTPStatus.NOT_FOUND, _WHAT_IS_HERE)
+
+        def _say(self, status: HTTPStatus, line: str) -> None:
+            self._send(status, Answer("text/plain; charset=utf-8", f"{line}\n".encode()))
+
+        def _send(self, status: HTTPStatus, answer: Answer) -> None:
+            self.send_response(status)
+            if status is HTTPStatus.UNAUTHORIZED:
+                self.send_header("WWW-Authenticate", "Bearer")
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
 
     return Handler

@@ -30,6 +30,8 @@ from cxldevd.methods import device_service, fault_service, memory_service, oracl
 from cxldevd.metrics import DeviceCollector
 from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
+from cxldevd.page.answers import DevicePage
+from cxldevd.page.recorder import Recorder
 from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
 from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
@@ -185,9 +187,16 @@ class Cxldevd:
         self.address, self.operator_address = (listener.address for listener in self._listeners[:2])
         if self.settings.metrics is not None:
             keys = self.keyring
+            recorder = Recorder(self.runtime)
             scraped = MetricsServer(
-                self.settings.metrics, self.registry, keys.metrics_tls, keys.metrics_tokens
+                self.settings.metrics,
+                self.registry,
+                DevicePage(recorder),
+                keys.metrics_tls,
+                keys.metrics_tokens,
             )
+            recorder.start()
+            cleanup.callback(recorder.stop)
             scraped.start()
             cleanup.callback(scraped.stop)
             self.metrics_address = scraped.address

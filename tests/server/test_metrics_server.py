@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from cxldev.config import DeviceConfig
+from cxldevd.clock import ManualClock
 from cxldevd.identity.tls import ServerTls
 from cxldevd.identity.tokens import TokenBook
+from cxldevd.ids import Ids
 from cxldevd.listener import BindError
 from cxldevd.metrics_server import MetricsServer
+from cxldevd.page.answers import DevicePage
+from cxldevd.page.recorder import Recorder
+from cxldevd.runtime import Runtime
 from identity_helpers import TOKENS, Party, Pki, token_file
 from server_helpers import ANY_PORT, DEADLINE_S
 
@@ -24,12 +30,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def page() -> DevicePage:
+    """The page of a device that nobody uses."""
+    config = DeviceConfig(physical_capacity_bytes=1 << 20)
+    return DevicePage(Recorder(Runtime(config, ManualClock(), Ids(0))))
+
+
 @contextmanager
 def serving(tls: ServerTls | None = None, tokens: TokenBook | None = None) -> Iterator[MetricsServer]:
     """A server with one gauge."""
     registry = CollectorRegistry()
     Gauge("answer", "To everything.", registry=registry).set(42)
-    server = MetricsServer(ANY_PORT, registry, tls, tokens)
+    server = MetricsServer(ANY_PORT, registry, page(), tls, tokens)
     server.start()
     try:
         yield server
@@ -72,6 +84,29 @@ def test_a_token_is_asked_for(tmp_path: Path) -> None:
             refused.value.close()
 
 
+def test_the_pages_files_need_no_token_and_its_figures_do(tmp_path: Path) -> None:
+    """A browser can ask for the token only if it gets the page that asks."""
+    with serving(tokens=TokenBook(token_file(tmp_path, "tokens", "prometheus"))) as server:
+        url = f"http://{server.address}"
+        for open_to_all in ("/", "/page/page.js", "/page/page.css"):
+            assert get(url + open_to_all)
+        for asked in ("/status.json", "/history.json", "/nonesuch"):
+            with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+                get(url + asked)
+            refused.value.close()
+        assert "generation" in get(f"{url}/status.json", authorization=f"Bearer {TOKENS['prometheus']}")
+
+
+def test_what_is_not_here_is_told() -> None:
+    """404, and what there is; no path leads out of the page's folder."""
+    with serving() as server:
+        for path in ("/nonesuch", "/page/", "/page/index.html", "/page/../answers.py"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+                get(f"http://{server.address}{path}")
+            assert "/status.json" in refused.value.read().decode()
+            refused.value.close()
+
+
 def test_mutual_tls_and_renewed_certificates(tmp_path: Path) -> None:
     """A scraper without a certificate of the CA gets no word; another CA's server certificate is taken up."""
     pki, other = Pki(tmp_path, "old"), Pki(tmp_path, "new")
@@ -108,4 +143,4 @@ def test_a_taken_address_is_told() -> None:
         port = taken.getsockname()[1]
         wanted = type(ANY_PORT)("127.0.0.1", port)
         with pytest.raises(BindError, match=f"metrics: cannot listen on 127.0.0.1:{port}: Address already"):
-            MetricsServer(wanted, CollectorRegistry())
+            MetricsServer(wanted, CollectorRegistry(), page())
