@@ -36,6 +36,10 @@ class Mark:
     """Bad below the bound, else from the bound on."""
 
 
+ANY_IS_BAD: Final = Mark("", COLOURS["critical"], 1, below=False)
+"""A count that no alert watches, and that should be 0."""
+
+
 class Alerts:
     """All alerting rules of a folder.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from grafana_foundation_sdk.builders import dashboard
 
 from cramlab.dashboards import words
-from cramlab.dashboards.frame import RATE, begin, choose, fill, with_annotations
+from cramlab.dashboards.frame import begin, choose, fill, with_annotations
 from cramlab.dashboards.panels import (
     A_SECOND,
     BYTES,
@@ -21,6 +21,7 @@ from cramlab.dashboards.panels import (
     stat,
     states,
 )
+from cramlab.dashboards.queries import RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
@@ -12,6 +12,8 @@ from cramlab.dashboards.alerts import Alerts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from grafana_foundation_sdk.models.dashboard import Dashboard
 
 
 def files(rules: Path) -> dict[str, str]:
@@ -25,9 +27,14 @@ def files(rules: Path) -> dict[str, str]:
     """
     alerts = Alerts(rules)
     return {
-        f"{one.__name__.rpartition('.')[2]}.json": json.dumps(
-            one.build(alerts).build(), cls=JSONEncoder, indent=1, sort_keys=True
-        )
-        + "\n"
+        f"{one.__name__.rpartition('.')[2]}.json": _text(one.build(alerts).build())
         for one in (fleet, device, agent, experiment)
     }
+
+
+def _text(dashboard: Dashboard) -> str:
+    told: dict[str, Any] = json.loads(json.dumps(dashboard, cls=JSONEncoder))
+    # The SDK puts these into a menu, and its builders cannot be told otherwise: on the page they are seen.
+    for one in (*told["links"], *told["annotations"]["list"]):
+        del one["placement"]
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"

@@ -6,15 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cramlab.dashboards import words
+from cramlab.dashboards.alerts import ANY_IS_BAD
 from cramlab.dashboards.frame import (
-    AGENT,
-    DEVICE,
     DEVICE_LINK,
-    HOST,
     HOST_LINK,
-    RATE,
     begin,
-    by_host,
     fill,
     with_annotations,
     with_fleet,
@@ -35,6 +31,7 @@ from cramlab.dashboards.panels import (
     states,
     table,
 )
+from cramlab.dashboards.queries import AGENT, DEVICE, HOST, RATE, REGION, by_host
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import dashboard
@@ -67,9 +64,12 @@ def _top(alerts: Alerts) -> list[Panel]:
             "Time until the first device has no free media, if the last five minutes go on. Under the "
             "horizon of the alert: stop or limit the host named in 'Filled fastest by'.",
             DURATION,
-            Query(f"min(instance:cxldev_media_exhaustion_seconds:predict{{{DEVICE}}})"),
+            Query(
+                f"bottomk(1, instance:cxldev_media_exhaustion_seconds:predict{{{DEVICE}}})", "{{instance}}"
+            ),
             marks=[horizon],
             empty="not filling",
+            named=True,
         ),
         stat(
             "Least free media",
@@ -90,10 +90,10 @@ def _top(alerts: Alerts) -> list[Panel]:
             "The host whose region takes the most media a second. Limit it, or look at what it demotes.",
             BYTES_A_SECOND,
             Query(
-                "topk(1, sum by (host) (instance_host:cxldev_region_media_used_bytes:deriv5m"
-                f"{{{DEVICE}, {HOST}}}))",
+                f"topk(1, sum by (host) (instance_host:cxldev_region_media_used_bytes:deriv5m{REGION}) > 0)",
                 "{{host}}",
             ),
+            empty="nobody",
             named=True,
         ),
         stat(
@@ -104,6 +104,7 @@ def _top(alerts: Alerts) -> list[Panel]:
                 f"topk(1, {by_host(f'(instance:cram_fault_seconds:p99_5m{{{AGENT}}} >= 0)')})",
                 "{{host}}",
             ),
+            empty="no faults",
             named=True,
         ),
         stat(
@@ -126,6 +127,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "each.",
             COUNT,
             Query('count(ALERTS{alertstate="firing", instance=~"$device|$agent"}) or vector(0)'),
+            marks=[ANY_IS_BAD],
         ),
     ]
 
@@ -180,7 +182,6 @@ def _devices(alerts: Alerts) -> Panel:
 
 
 def _regions() -> Panel:
-    region = f"{{{DEVICE}, {HOST}}}"
     each = "max by (instance, host) ({})".format
     return table(
         "Regions",
@@ -188,25 +189,25 @@ def _regions() -> Panel:
         "out; a guarantee protects the others, a limit holds it back.",
         {"instance": ("Device", DEVICE_LINK), "host": ("Host", HOST_LINK)},
         [
-            Column("Media used", each(f"cxldev_region_media_used_bytes{region}"), BYTES),
+            Column("Media used", each(f"cxldev_region_media_used_bytes{REGION}"), BYTES),
             Column(
                 "Fill rate",
-                each(f"instance_host:cxldev_region_media_used_bytes:deriv5m{region}"),
+                each(f"instance_host:cxldev_region_media_used_bytes:deriv5m{REGION}"),
                 BYTES_A_SECOND,
             ),
-            Column("Guaranteed", each(f"cxldev_region_media_guaranteed_bytes{region}"), BYTES),
-            Column("Limit", each(f"cxldev_region_media_limit_bytes{region}"), BYTES),
-            Column("Pages stored", each(f"cxldev_region_stored_pages{region}")),
+            Column("Guaranteed", each(f"cxldev_region_media_guaranteed_bytes{REGION}"), BYTES),
+            Column("Limit", each(f"cxldev_region_media_limit_bytes{REGION}"), BYTES),
+            Column("Pages stored", each(f"cxldev_region_stored_pages{REGION}")),
             Column(
                 "Ratio",
                 each(
-                    f"cxldev_region_stored_pages{region} * 4096 / "
-                    f"clamp_min(cxldev_region_media_used_bytes{region}, 1)"
+                    f"cxldev_region_stored_pages{REGION} * 4096 / "
+                    f"clamp_min(cxldev_region_media_used_bytes{REGION}, 1)"
                 ),
             ),
-            Column("Write credits", each(f"cxldev_region_credit_pages{region}")),
-            Column("Poisoned", each(f"cxldev_region_poisoned_pages{region}")),
-            Column("Lease left", each(f"cxldev_region_lease_remaining_seconds{region}"), SECONDS),
+            Column("Write credits", each(f"cxldev_region_credit_pages{REGION}")),
+            Column("Poisoned", each(f"cxldev_region_poisoned_pages{REGION}")),
+            Column("Lease left", each(f"cxldev_region_lease_remaining_seconds{REGION}"), SECONDS),
         ],
     )
 

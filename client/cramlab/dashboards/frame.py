@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders import dashboard, prometheus
 from grafana_foundation_sdk.models import dashboard as models
 
 from cramlab.dashboards.panels import SOURCE
+from cramlab.dashboards.queries import DEVICE, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 TAG: Final = "cramulator"
 ALL: Final = models.VariableOption(selected=True, text="All", value="$__all")
 
-DEVICE: Final = 'instance=~"$device"'
-HOST: Final = 'host=~"$host"'
-AGENT: Final = 'instance=~"$agent"'
-RATE: Final = "$__rate_interval"
-
 DEVICE_LINK: Final = (
     "/d/cramulator-device?var-device=${__value.text}&${datasource:queryparam}&${__url_time_range}"
 )
@@ -29,11 +25,6 @@ HOST_LINK: Final = "/d/cramulator-agent?var-host=${__value.text}&${datasource:qu
 
 _HOSTS_OF_DEVICE: Final = f"label_values(cxldev_region_stored_pages{{{DEVICE}}}, host)"
 _AGENTS_OF_HOST: Final = f"label_values(cram_host_info{{{HOST}}}, instance)"
-
-
-def by_host(expression: str) -> str:
-    """Series of agents with their hosts' names, as the devices know them."""
-    return f"{expression} * on (job, instance) group_left (host) cram_host_info{{{HOST}}}"
 
 
 def begin(uid: str, title: str, description: str) -> dashboard.Dashboard:

@@ -72,9 +72,7 @@ def stat(
     panel = stats.Panel()
     _told(panel, title, text, marks, width=width, height=_STAT_HEIGHT)
     panel.unit(unit).no_value(empty).thresholds(_steps(marks)).mappings(_mappings(words))
-    panel.graph_mode(
-        common_models.BigValueGraphMode.NONE if words or named else common_models.BigValueGraphMode.AREA
-    )
+    panel.graph_mode(common_models.BigValueGraphMode.NONE)
     panel.color_mode(
         common_models.BigValueColorMode.BACKGROUND
         if marks or words
@@ -84,8 +82,8 @@ def stat(
         common_models.BigValueTextMode.VALUE_AND_NAME if named else common_models.BigValueTextMode.VALUE
     )
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
-    # A big figure is the newest; a graph behind it needs the range.
-    for target in _targets(queries, instant=named):
+    # What is true now: the newest value of a range may be of long ago, and its series gone.
+    for target in _targets(queries, instant=True):
         panel.with_target(target)
     return panel
 
@@ -149,7 +147,7 @@ def states(
     return panel
 
 
-def histogram(title: str, text: str, query: Query, width: int = 12) -> bargauge.Panel:
+def histogram(title: str, text: str, query: Query, width: int = 24) -> bargauge.Panel:
     """The newest values of a histogram's buckets, each for itself, as bars."""
     panel = bargauge.Panel()
     _told(panel, title, text, (), width=width, height=_CHART_HEIGHT)
@@ -159,7 +157,7 @@ def histogram(title: str, text: str, query: Query, width: int = 12) -> bargauge.
         dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color("blue")
     ).thresholds(_steps(()))
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
-    for target in _targets([query], instant=True):
+    for target in _targets([query]):
         # The format that makes buckets of what counts "at most".
         panel.with_target(target.format(PromQueryFormat.HEATMAP))
     return panel
@@ -174,7 +172,7 @@ def table(
         title: of the panel.
         text: its description.
         keys: by label, the column's title and where a click on it leads ("": nowhere).
-        columns: their expressions have these labels and no others.
+        columns: two at least; their expressions have these labels and no others.
         width: of 24.
     """
     panel = tables.Panel()
@@ -185,8 +183,6 @@ def table(
     for target in _targets(queries, instant=True):
         panel.with_target(target.format(PromQueryFormat.TABLE))
     values = [f"Value #{ref}" for ref in string.ascii_uppercase[: len(columns)]]
-    if len(columns) == 1:
-        values = ["Value"]
     panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(
         models.DataTransformerConfig(
@@ -216,7 +212,7 @@ def table(
 
 def _told(panel: Panel, title: str, text: str, marks: Sequence[Mark], *, width: int, height: int) -> None:
     """What every panel has: a title, what to do about it, and the alerts that watch the same."""
-    alerts = sorted({mark.alert for mark in marks})
+    alerts = sorted({mark.alert for mark in marks} - {""})
     if alerts:
         text += "\n\nWatched by " + ", ".join(alerts) + "; see docs/runbook.md."
     panel.title(title).description(text).datasource(SOURCE).span(width).height(height)
