@@ -170,7 +170,8 @@ def run(host: str | None, **options: Any) -> int:
     the region is given back, and the report is written.
 
     Exit status: 0, all that could be read was right; 1, a byte was wrong, or the run could not go on; 2, a
-    wrong option. A second signal ends the run at once, without looking back.
+    wrong option. A second signal ends the run at once, without looking back. SIGUSR1 lets the host's programs
+    stand still (no accesses, nothing new stored; daemons and lease go on), SIGUSR2 lets them go on.
     """
     try:
         code = run_agent(default_host() if host is None else host, cast("Options", options))

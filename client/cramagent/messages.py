@@ -91,6 +91,13 @@ class Stop:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The host's programs stand still (no accesses, no new scan of the source) or go on. All else goes on."""
+
+    stand_still: bool
+
+
 Message: TypeAlias = (
     Reading
     | PoisonTold
@@ -102,4 +109,5 @@ Message: TypeAlias = (
     | LinkDown
     | ControlSilent
     | Stop
+    | Pause
 )

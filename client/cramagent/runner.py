@@ -21,6 +21,7 @@ from cramagent.messages import (
     EventDropped,
     EventsMissed,
     LinkDown,
+    Pause,
     PoisonTold,
     Reading,
     SessionOver,
@@ -105,6 +106,7 @@ class Runner:
         self._next_publish_ns = 0
         self._drawn = 0
         self._drawing_since_ns = 0
+        self._paused = False
         self._host_knows = LinkState.UP
         self._was_open = True
         self._next_say_ns = 0
@@ -197,6 +199,8 @@ class Runner:
         """One change of the source; whether there was a scan to go on with."""
         machine = self._machine
         if self._scan is None:
+            if self._stands_still:
+                return False
             if machine.source.ended or (now_ns < self._next_scan_ns and not machine.workload.begin_anew):
                 return False
             machine.workload.begin_anew = False
@@ -217,7 +221,11 @@ class Runner:
 
     def _draw(self, now_ns: int) -> bool:
         """A batch of accesses, if one is due; they begin when the source was stored once."""
-        if not self._drawing_since_ns or (self._pace.accesses and self._drawn >= self._pace.accesses):
+        if (
+            not self._drawing_since_ns
+            or self._paused
+            or (self._pace.accesses and self._drawn >= self._pace.accesses)
+        ):
             return False
         batch = self._pace.batch_pages
         if self._pace.rate:
@@ -232,6 +240,17 @@ class Runner:
         drawn = self._machine.workload.draw(batch)
         self._drawn += batch
         return drawn > 0
+
+    @property
+    def _stands_still(self) -> bool:
+        """The source is stored once, whatever was asked."""
+        return self._paused and self._drawing_since_ns > 0
+
+    def _pause(self, *, stand_still: bool) -> None:
+        if self._paused and not stand_still and self._drawing_since_ns and self._pace.rate:
+            # What was due meanwhile is not made up for.
+            self._drawing_since_ns = self._now_ns() - self._drawn * NS_PER_S // self._pace.rate
+        self._paused = stand_still
 
     def _check_limits(self, now_ns: int, began_ns: int) -> None:
         pace, machine = self._pace, self._machine
@@ -268,6 +287,9 @@ class Runner:
         machine = self._machine
         if isinstance(message, Stop):
             self._reason = self._reason or message.reason
+            return
+        if isinstance(message, Pause):
+            self._pause(stand_still=message.stand_still)
             return
         if not machine.link.is_mine(message.session):
             return

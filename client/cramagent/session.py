@@ -15,7 +15,7 @@ from cramagent.channel import device_target, open_channel
 from cramagent.journal import Journal
 from cramagent.link import NodeLink
 from cramagent.machine import Machine
-from cramagent.messages import Stop
+from cramagent.messages import Pause, Stop
 from cramagent.metrics import AgentCollector, serve_metrics
 from cramagent.node_client import NodeClient
 from cramagent.parts import (
@@ -194,7 +194,11 @@ def _journal(path: Path | None) -> Iterator[Callable[[int, str], None]]:
 
 @contextmanager
 def _signals(inbox: SimpleQueue[Message]) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks the main loop to stop; the second one ends the run at once."""
+    """What is asked of the main loop from outside.
+
+    The first SIGTERM or SIGINT asks it to stop; the second one ends the run at once. SIGUSR1 lets the host's
+    programs stand still, SIGUSR2 lets them go on.
+    """
     heard = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -204,7 +208,16 @@ def _signals(inbox: SimpleQueue[Message]) -> Iterator[None]:
         heard = True
         inbox.put(Stop(signal.Signals(number).name.lower()))
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    def pause(number: int, _frame: FrameType | None) -> None:
+        inbox.put(Pause(stand_still=number == signal.SIGUSR1))
+
+    handlers = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGUSR1: pause,
+        signal.SIGUSR2: pause,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

@@ -66,6 +66,14 @@ kill = "dies"
 at = "2s"
 clear = "squeeze"
 
+[[timeline]]
+at = "2500ms"
+pause = "stays"
+
+[[timeline]]
+at = "3s"
+resume = "stays"
+
 [[expect]]
 that = "the node of the host that stays closes, and opens again"
 host = "stays"
@@ -146,6 +154,8 @@ def test_the_events_are_in_the_order_in_which_they_must_happen(
         (("device", "fault_armed"), ("stays", "node_closed")),
         (("stays", "node_closed"), ("device", "fault_cleared")),
         (("dies", "host_killed"), ("stays", "host_stopped")),
+        (("stays", "host_paused"), ("stays", "host_resumed")),
+        (("stays", "host_resumed"), ("stays", "host_stopped")),
         (("late", "host_started"), ("late", "host_stopped")),
     ):
         assert names.index(first) < names.index(then), names

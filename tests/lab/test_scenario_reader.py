@@ -205,6 +205,16 @@ WRONG = {
         16,
         "'bear-1' does not run then",
     ),
+    "resumed, but nobody paused it": (
+        '[[timeline]]\nat = "1s"\nresume = "quiet"',
+        13,
+        "'quiet' is not paused then",
+    ),
+    "paused twice": (
+        '[[timeline]]\nat = "1s"\npause = "bear"\n[[timeline]]\nat = "2s"\npause = "bear-2"',
+        16,
+        "'bear-2' is paused already",
+    ),
     "started twice": ('[[timeline]]\nat = "1s"\nstart = "quiet"', 13, "'quiet' runs already"),
     "cleared before it is armed": (
         (

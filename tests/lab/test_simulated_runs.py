@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cramlab.scenario.evaluate import evaluate, passed
+from cramlab.scenario.expectation import Figure, Window
+from cramlab.scenario.figures import evaluate_figure
 from cramlab.scenario.model import Clear, Inject, Step
 from cramlab.scenario.problem import ScenarioError
 from cramlab.scenario.reader import read_scenario
@@ -120,6 +122,32 @@ def test_faults_of_the_way_between_host_and_device(tmp_path: Path) -> None:
     assert last(outcome, "a", "cram_mismatched_pages_total") == 0
     assert last(outcome, "a", "cram_control_silences_total") > 0
     assert last(outcome, "a", "cram_reattaches_total") == 0
+    assert passed(outcome, evaluate(outcome))
+
+
+def test_a_paused_host_stands_still_and_goes_on_at_its_rate(tmp_path: Path) -> None:
+    """No access and no store meanwhile, and none is made up for; its lease is renewed all the while."""
+    steps = step("1s", 'pause = "a"') + step("4s", 'resume = "a"')
+    outcome = run(tmp_path, DEVICE, HOST + 'lease = "1s"\ninterval = "100ms"\n', steps, duration="6s")
+    grown = {
+        name: [
+            evaluate_figure(Figure(name, of="growth"), outcome.measurements, "a", Window(begin, end))
+            for begin, end in ((0, SECOND), (SECOND, 4 * SECOND), (4 * SECOND, 6 * SECOND))
+        ]
+        for name in ("cram_accesses_total", "cram_source_scans_total")
+    }
+    before, paused, after = grown["cram_accesses_total"]
+    assert before
+    assert after
+    assert paused is not None
+    # What is under way when the pause comes is finished.
+    assert paused <= 64
+    assert 1.5 * before < after < 2.5 * before
+    assert grown["cram_source_scans_total"][1] == 0
+    assert dict(events(outcome, "a")).keys() >= {"host_paused", "host_resumed"}
+    assert "region_detached" not in [
+        event.name for event in outcome.measurements.events if event.at_ns < 6 * SECOND
+    ]
     assert passed(outcome, evaluate(outcome))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cramctl.operator import OperatorError
-from cramlab.scenario.model import Clear, Inject, KillHost, StartHost, StopHost
+from cramlab.scenario.model import Clear, Inject, KillHost, PauseHost, ResumeHost, StartHost, StopHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,10 @@ class Host(Protocol):
 
     def ask_to_end(self) -> None:
         """Verify all pages and detach."""
+        ...
+
+    def pause(self, *, stand_still: bool) -> None:
+        """Let its programs stand still, or go on."""
         ...
 
     def kill(self) -> None:
@@ -84,6 +88,11 @@ class Actor:
                 self._hosts[name].kill()
                 self._happened(name, "host_killed")
                 return f"killed {name}"
+            case PauseHost(name) | ResumeHost(name):
+                stand_still = isinstance(action, PauseHost)
+                self._hosts[name].pause(stand_still=stand_still)
+                self._happened(name, "host_paused" if stand_still else "host_resumed")
+                return f"{'paused' if stand_still else 'resumed'} {name}"
 
     def _clear(self, label: str | None) -> int:
         """Disarm what was armed under the label; how many. Some may have run out by themselves."""

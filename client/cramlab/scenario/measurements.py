@@ -70,6 +70,8 @@ EVENTS: Final[Mapping[str, EventWord]] = {
     "host_started": EventWord("The host was started."),
     "host_stopped": EventWord("The host ended in order."),
     "host_killed": EventWord("The host was killed."),
+    "host_paused": EventWord("The host's programs stand still."),
+    "host_resumed": EventWord("They go on."),
     "host_ended": EventWord("The host ended by itself.", ("reason",)),
 }
 """All events that a run may record."""

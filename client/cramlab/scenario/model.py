@@ -108,7 +108,22 @@ class KillHost:
     host: str
 
 
-Action: TypeAlias = Inject | Clear | StartHost | StopHost | KillHost
+@dataclass(frozen=True, slots=True)
+class PauseHost:
+    """A host's programs stand still: no accesses, nothing new to store. Its daemons and its lease go on."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeHost:
+    """They go on, at their rate; what they missed is not made up for."""
+
+    host: str
+
+
+HostAction: TypeAlias = StartHost | StopHost | KillHost | PauseHost | ResumeHost
+Action: TypeAlias = Inject | Clear | HostAction
 
 
 @dataclass(frozen=True, slots=True)

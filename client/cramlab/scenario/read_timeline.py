@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cramlab.scenario.model import Clear, Inject, KillHost, StartHost, Step, StopHost
+from cramlab.scenario.model import Clear, Inject, KillHost, PauseHost, ResumeHost, StartHost, Step, StopHost
 from cramlab.scenario.read_fault import read_fault
 from cramlab.scenario.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from cramlab.scenario.model import Action, HostSpec
+    from cramlab.scenario.model import Action, HostAction, HostSpec
     from cramlab.scenario.table import Table
     from cxldev.config import DeviceConfig
 
-_VERBS: Final = ("inject", "clear", "start", "stop", "kill")
+_VERBS: Final = ("inject", "clear", "start", "stop", "kill", "pause", "resume")
 _ALL: Final = "all"
-_OF_HOSTS: Final[Mapping[str, type[StartHost | StopHost | KillHost]]] = {
+_OF_HOSTS: Final[Mapping[str, type[HostAction]]] = {
     "start": StartHost,
     "stop": StopHost,
     "kill": KillHost,
+    "pause": PauseHost,
+    "resume": ResumeHost,
 }
 
 
@@ -77,16 +79,28 @@ class TimelineReader:
 
 
 def check_order(steps: Sequence[Step], hosts: Sequence[HostSpec]) -> tuple[Step, str] | None:
-    """The first step that starts what runs, or ends what does not run, and why; None if all is well."""
-    running = {host.name: host.from_start for host in hosts}
+    """The first step that cannot be done, as one that starts what runs, and why; None if all is well."""
+    running = {host.name for host in hosts if host.from_start}
+    paused: set[str] = set()
     for step in steps:
-        match step.action:
-            case StartHost(host) if running[host]:
-                return step, f"host {host!r} runs already"
-            case StopHost(host) | KillHost(host) if not running[host]:
-                return step, f"host {host!r} does not run then"
-            case StartHost(host):
-                running[host] = True
-            case StopHost(host) | KillHost(host):
-                running[host] = False
+        action = step.action
+        if isinstance(action, Inject | Clear):
+            continue
+        host = action.host
+        if (host in running) is isinstance(action, StartHost):
+            return step, f"host {host!r} {'runs already' if host in running else 'does not run then'}"
+        match action:
+            case StartHost():
+                running.add(host)
+            case StopHost() | KillHost():
+                running.remove(host)
+                paused.discard(host)
+            case PauseHost() if host in paused:
+                return step, f"host {host!r} is paused already"
+            case PauseHost():
+                paused.add(host)
+            case ResumeHost() if host not in paused:
+                return step, f"host {host!r} is not paused then"
+            case ResumeHost():
+                paused.remove(host)
     return None

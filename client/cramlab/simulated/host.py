@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.link import NodeLink
 from cramagent.machine import Machine
-from cramagent.messages import Stop
+from cramagent.messages import Pause, Stop
 from cramagent.metric_families import families
 from cramagent.node_client import NodeClient
 from cramagent.parts import pace, plan_of, policy_settings, region, synthetic
@@ -106,6 +106,10 @@ class SimulatedHost:
     def ask_to_end(self) -> None:
         """It verifies all its pages and detaches."""
         self._inbox.put(Stop(STOPPED))
+
+    def pause(self, *, stand_still: bool) -> None:
+        """Its programs stand still, or go on."""
+        self._inbox.put(Pause(stand_still=stand_still))
 
     def kill(self) -> None:
         """Gone without a word, as soon as the task that calls waits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -76,6 +77,13 @@ class LiveHost:
             with suppress(ProcessError):
                 self._agent.wait_ready()
             self._agent.ask_to_end()
+
+    def pause(self, *, stand_still: bool) -> None:
+        """Its programs stand still, or go on. One that starts just now does so once it can."""
+        if self._agent is not None:
+            with suppress(ProcessError):
+                self._agent.wait_ready()
+                self._agent.signal(signal.SIGUSR1 if stand_still else signal.SIGUSR2)
 
     def kill(self) -> None:
         """Gone without a word, and its program with it."""
