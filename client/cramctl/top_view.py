@@ -43,15 +43,16 @@ class TopView:
         """Top to bottom: device, hosts, faults, and as many events as there is room for."""
         width = options.max_width
         parts: list[RenderableType] = [*self._device(width), Text()]
-        left = None if self._height is None else self._height - _lines(console, parts, options)
-        hosts = self._hosts(width, None if left is None else max(1, left - _FEWEST_EVENTS - 4))
-        parts += [hosts, Text()]
-        if self._status["faults"]:
-            parts += [faults_table(self._status["faults"]), Text()]
-        if self._height is None:
-            room = _EVENTS_WITHOUT_END
-        else:
-            room = self._height - _lines(console, parts, options) - 1
+        faults = self._status["faults"]
+        below: list[RenderableType] = [faults_table(faults), Text()] if faults else []
+        rows, room = None, _EVENTS_WITHOUT_END
+        if self._height is not None:
+            others = _lines(console, [*parts, *below], options)
+            # Less the heading of the hosts, and the line below them.
+            rows = max(1, self._height - others - _FEWEST_EVENTS - 2)
+        parts += [self._hosts(width, rows), Text(), *below]
+        if self._height is not None:
+            room = self._height - _lines(console, parts, options)
         if room > 0:
             parts += self._newest(room)
         yield from parts

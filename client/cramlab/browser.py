@@ -142,10 +142,10 @@ class Browser:
         """Move the pointer, CSS pixels."""
         self._page("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def picture(self) -> bytes:
-        """The whole page, as PNG."""
+    def picture(self, most: int = 10_000) -> bytes:
+        """The page from its top, at most so many CSS pixels of it, as PNG."""
         height = self.run("Math.ceil(document.documentElement.getBoundingClientRect().height)")
-        clip = {"x": 0, "y": 0, "width": self._size[0], "height": height, "scale": 1}
+        clip = {"x": 0, "y": 0, "width": self._size[0], "height": min(height, most), "scale": 1}
         answer = self._page("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(answer["data"])
 

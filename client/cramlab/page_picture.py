@@ -24,6 +24,7 @@ _MOST_BYTES: Final = 200_000
 """It is shown in the README."""
 _HOSTS: Final = (("host-a", "4000", "0.1"), ("host-b", "3500", "0.4"), ("host-c", "2500", "0.02"))
 """Name, pages, share of pages that no codec shrinks."""
+_MOST_HEIGHT: Final = 1160
 _CARELESS_PAGES: Final = 2048
 _APART_S: Final = 7.0
 _RUN_S: Final = 20.0
@@ -63,10 +64,10 @@ def take(folder: Path) -> bytes:
         _ctl(device, "clear", "--all")
         time.sleep(_RECOVERED_S)
         _ctl(device, "inject", "latency", "--wall", "1ms", "--wall-jitter", "1ms")
-        with Browser(width=1180) as browser:
+        with Browser(width=1240) as browser:
             browser.open(f"http://{device.metrics_address}/")
             browser.until("document.querySelectorAll('#hosts tbody tr').length === 4")
-            return browser.picture()
+            return browser.picture(_MOST_HEIGHT)
 
 
 def _write(path: Path) -> None:

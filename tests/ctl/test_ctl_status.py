@@ -131,6 +131,7 @@ def test_wrong_usage_is_told_before_anything_is_asked(
     [
         "",
         "status",
+        "top",
         "events",
         "faults",
         "clear",

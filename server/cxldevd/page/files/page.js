@@ -7,7 +7,8 @@ import { bytes, clock, count, perSecond, ratio, seconds, shortCount, word } from
 
 const EVERY_MS = 2000;
 const PATIENCE_MS = 8000;
-const HOSTS_SHOWN = 6;
+// Not the red of what faults hold first.
+const HOST_COLOURS = ["--s1", "--s2", "--s3", "--s5", "--s6", "--s4"];
 const TOKEN = "cxldevd token";
 const MEDIA = [
   ["sectors", "sectors_bytes", "--s1"], ["metadata", "metadata_bytes", "--s2"],
@@ -146,8 +147,8 @@ function showFull(physical, telemetry) {
 function hostSeries(rows) {
   const last = new Map();
   for (const row of rows) for (const [host, used] of Object.entries(row.hosts)) last.set(host, Math.max(used, last.get(host) ?? 0));
-  const most = [...last.entries()].sort((one, other) => other[1] - one[1]).slice(0, HOSTS_SHOWN).map(([host]) => host).sort();
-  const found = most.map((host, place) => ({ name: host, colour: `--s${place + 1}`,
+  const most = [...last.entries()].sort((one, other) => other[1] - one[1]).slice(0, HOST_COLOURS.length).map(([host]) => host).sort();
+  const found = most.map((host, place) => ({ name: host, colour: HOST_COLOURS[place],
     values: rows.map((row) => (row.missing ? null : row.hosts[host] ?? 0)) }));
   if (last.size > most.length) {
     const rest = (row) => Object.entries(row.hosts).reduce((sum, [host, used]) => sum + (most.includes(host) ? 0 : used), 0);
