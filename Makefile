@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check unit proto proto-current clean tools metrics-page dashboards page-picture
+SECONDS := 600
+
+.PHONY: demo soak test check unit proto proto-current clean tools metrics-page dashboards page-picture
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -24,6 +26,10 @@ tools: .venv/test.stamp
 ## demo: one device, three hosts, real programs; fill, exhaust, recover, verify
 demo: .venv/run.stamp
 	@$(BIN)/cramctl demo $(ARGS)
+
+## soak: ten minutes of kills and faults (make soak SECONDS=60 for one); not in CI, where a short one runs
+soak: .venv/run.stamp
+	@$(BIN)/cramctl soak --seconds $(SECONDS) $(ARGS)
 
 ## test: everything that must hold
 test: check unit

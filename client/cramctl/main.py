@@ -19,6 +19,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "faults": ("cramctl.inject:faults", "List the faults that are armed."),
     "demo": ("cramlab.demo.command:demo", "One device, three hosts, real programs: fill, exhaust, recover."),
     "scenario": ("cramlab.scenario.command:scenario", "Hosts, faults on a timeline, what must hold."),
+    "soak": ("cramlab.soak.command:soak", "Hurt a device and many hosts at random for minutes; verify all."),
     "bench": ("cramlab.bench.command:bench", "Measure the device against plain zstandard."),
 }
 """Name -> where its click command is (module:attribute), and its line in the list of commands."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from cramlab.bench.rows import PAGE_BYTES, Figure, Sample, at_most
 from cramlab.bench.wire import BenchHost
+from cramlab.usage import resident_bytes
 from cxldev.codec import PageCodec
 
 if TYPE_CHECKING:
@@ -86,12 +85,3 @@ def stored_bytes(corpus: Corpus) -> NDArray[np.int64]:
     """Compressed bytes of each page as the device keeps it: none of a page of one repeated word."""
     sizes: NDArray[np.int64] = PageCodec(corpus.zstd_level).compress(corpus.pages.data.cast("B")).sizes
     return sizes
-
-
-def resident_bytes(pid: int) -> int:
-    """Memory of a process that is really there (VmRSS).
-
-    Raises:
-        OSError: no such process.
-    """
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cramlab.bench.memory import resident_bytes
 from cramlab.bench.nbd_client import NbdClient
 from cramlab.bench.rows import PAGE_BYTES, Figure, Sample, at_least, at_most, megabytes_per_second
 from cramlab.bench.suite import NotAvailable
 from cramlab.bench.wire import call_seconds, compare
 from cramlab.processes import ManagedProcess, ProcessError
+from cramlab.usage import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
