@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cramagent.clock import SYSTEM_CLOCK
@@ -36,6 +37,7 @@ class LeaseKeeper:
         self._inbox = inbox
         self._clock = clock
         self._stopped = False
+        self._shrink_to: int | None = None
         self._asked = clock.flag()
         self._interval_s = min(session.lease_ns / 1e9 / 3, _READING_S)
         self._task = clock.start("lease", self._keep)
@@ -49,6 +51,11 @@ class LeaseKeeper:
         """Take a reading now. Never waits; asked often, it may take one for all."""
         self._asked.set()
 
+    def shrink(self, logical_bytes: int) -> None:
+        """Shrink the region to so much; never waits. If that is refused, the policy asks again."""
+        self._shrink_to = logical_bytes
+        self._asked.set()
+
     def _keep(self) -> None:
         name = self._session.session
         due = self._now_s() + self._interval_s
@@ -58,7 +65,10 @@ class LeaseKeeper:
                 return
             self._asked.clear()
             timeout_s = max(self._interval_s, _SILENT_S)
+            shrink_to, self._shrink_to = self._shrink_to, None
             ask = self._client.telemetry if asked and self._now_s() < due else self._client.renew
+            if shrink_to is not None:
+                ask = partial(self._client.resize, logical_bytes=shrink_to)
             try:
                 telemetry = ask(self._session, wait_s=timeout_s)
             except NodeSilent:
@@ -68,6 +78,8 @@ class LeaseKeeper:
                 if refused.session_over:
                     self._inbox.put(SessionOver(name, refused.refusal.reason))
                     return
+                if shrink_to is not None:
+                    continue
                 # Any other refusal of a renewal is no answer to it, either.
                 self._inbox.put(LinkDown(name))
                 due = self._now_s() + min(_SILENT_S, self._interval_s)

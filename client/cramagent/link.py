@@ -166,6 +166,11 @@ class NodeLink:
         if self._keeper is not None:
             self._keeper.ask()
 
+    def shrink(self, logical_bytes: int) -> None:
+        """Give the end of the region back; the answer is a reading that comes through the inbox."""
+        if self._keeper is not None:
+            self._keeper.shrink(logical_bytes)
+
     def ask_credits(self, request: CreditRequest) -> None:
         """Ask the device for write credits; the answer comes through the inbox."""
         if self._session is None:
@@ -190,16 +195,19 @@ class NodeLink:
         """Telemetry as the policy reads it. Device-wide events carry no region: ours was last as it was."""
         if telemetry.HasField("region") and telemetry.region.host == self.region.host:
             self._last_region = telemetry.region
+            self.client.largest_bytes = max(self.client.largest_bytes, telemetry.region.logical_bytes)
         region, identity = self._last_region, self._identity
         assert region is not None, "attach tells of the region"
         assert identity is not None, "attach asks for it"
         # No new page can have the empty part of the staging buffer, what lies there will need as much
         # again, and what is promised to writable pages is theirs.
         kept_bytes = identity.staging_bytes + region.credit_pages * PAGE_BYTES
+        asked_back = region.asked_back_to_bytes if region.HasField("asked_back_to_bytes") else None
         return NodeReading(
             watermark=max(1, telemetry.watermark),
             no_more_writes=telemetry.no_more_writes,
-            media_free_bytes=max(0, telemetry.media_free_bytes - kept_bytes),
+            # Free, and not kept for other regions: how much that is, only the device can tell.
+            media_free_bytes=max(0, min(telemetry.media_free_bytes - kept_bytes, region.room_bytes)),
             ratio_milli=region.ratio_milli,
             zratio_milli=telemetry.zratio_milli,
             stored_pages=region.stored_pages,
@@ -207,6 +215,8 @@ class NodeLink:
             region_limit_bytes=region.limit_media_bytes,
             logical_bytes=region.logical_bytes,
             worst_page_bytes=PAGE_BYTES + identity.metadata_bytes,
+            asked_back_to_bytes=asked_back,
+            forced_in_ns=region.forced_in_ns if region.HasField("forced_in_ns") else None,
         )
 
     # -- data, as the performer asks for it ---------------------------------------------------------

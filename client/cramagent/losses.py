@@ -23,7 +23,6 @@ _CAUSES: Final = {
     "SESSION_ENDED": "session_ended",
 }
 """The wire's reason for the end of a session, and what the report calls it."""
-POISON: Final = "poison"
 
 
 def session_loss(reason: str) -> str:
@@ -70,4 +69,4 @@ class Losses:
         return len(told)
 
     def _cause(self, cause: LossCause) -> str:
-        return POISON if cause is LossCause.POISON else self.session_cause()
+        return self.session_cause() if cause is LossCause.SESSION else cause.value

@@ -130,7 +130,7 @@ class Machine:
         One that is older than what is known already is counted, and not believed.
 
         Raises:
-            ProtocolBroken: the device cut off pages that hold data.
+            ProtocolBroken: the region has a size that none can have.
         """
         if not self.link.is_news(telemetry, of_event=of_event):
             self.tally.readings_stale += 1
@@ -141,6 +141,7 @@ class Machine:
                 self.host.resized(reading.logical_bytes)
             except ValueError as error:
                 raise ProtocolBroken(f"the device resized the region: {error}") from error
+            self.workload.tell_losses()
             self._logical_bytes = reading.logical_bytes
         self.host.reading(reading, self.clock.now_ns())
 

@@ -130,7 +130,11 @@ def _faults(picture: Picture) -> Iterator[Metric]:
         "cram_pages_lost",
         "Mapped pages whose bytes were lost, counted per mapper when it happened.",
         ("reason",),
-        ((("reset",), counters.pages_lost_reset), (("poison",), counters.pages_lost_poison)),
+        (
+            (("reset",), counters.pages_lost_reset),
+            (("forced_release",), counters.pages_lost_released),
+            (("poison",), counters.pages_lost_poison),
+        ),
     )
 
 
@@ -246,13 +250,17 @@ def _reclaim(picture: Picture) -> Iterator[Metric]:
     )
     yield _counter("cram_reclaim_kept", counters.sentences()["reclaim_kept"], counters.reclaim_kept)
     yield _counter("cram_kswapd_wakes", counters.sentences()["kswapd_wakes"], counters.kswapd_wakes)
-    balloon = counters.writebacks_balloon
+    balloon, release = counters.writebacks_balloon, counters.writebacks_release
     # The policy counts what moved; each tier's share of it is not told apart there.
     yield _counters(
         "cram_writebacks",
         "Device pages moved to a tier behind the node, by who asked for it.",
         ("reason",),
-        ((("pressure",), counters.writebacks - balloon), (("balloon",), balloon)),
+        (
+            (("pressure",), counters.writebacks - balloon - release),
+            (("balloon",), balloon),
+            (("release",), release),
+        ),
     )
     yield _counter(
         "cram_writeback_no_room", counters.sentences()["writeback_no_room"], counters.writeback_no_room

@@ -85,6 +85,8 @@ class NodeClient:
         self._counting = Lock()
         self.refused_telemetry: types_pb2.Telemetry | None = None
         """What the last refused write said about the device; the main loop takes it away."""
+        self.largest_bytes = 0
+        """The largest that our region ever was, as far as we were told."""
         self.gone_reason = ""
         """The wire's reason why the last call met no session."""
 
@@ -142,6 +144,7 @@ class NodeClient:
 
         until = self._now_s() + (self._timeout_s if wait_s is None else wait_s)
         said = self._control(attach, wait_s=wait_s)
+        self.largest_bytes = region.logical_bytes
         session = Session(said.session, said.generation, said.lease_ns)
         self._take_lane(session, until)
         return session, said.telemetry
@@ -160,6 +163,13 @@ class NodeClient:
         """The device and our region, now. Raises as `renew` does."""
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
         return self._control(partial(self._device.GetTelemetry, request), wait_s=wait_s).telemetry
+
+    def resize(self, session: Session, logical_bytes: int, *, wait_s: float) -> types_pb2.Telemetry:
+        """Change the size of our region. Raises as `renew` does."""
+        request = device_pb2.ResizeRequest(
+            session=session.session, generation=session.generation, logical_bytes=logical_bytes
+        )
+        return self._control(partial(self._device.Resize, request), wait_s=wait_s).telemetry
 
     def grant_credits(
         self, request: device_pb2.GrantCreditsRequest, *, wait_s: float
@@ -203,7 +213,7 @@ class NodeClient:
                     accepted += said.write_refused.accepted_pages
                     self._spent("write", said.write_refused.device_ns)
                     self.refused_telemetry = said.write_refused.telemetry
-                return NodeWritten(node_status(said), accepted)
+                return NodeWritten(self._status(said, dpas[start:end]), accepted)
             accepted += said.accepted_pages
             self._spent("write", said.device_ns)
         return NodeWritten(NodeStatus.OK, accepted)
@@ -230,7 +240,7 @@ class NodeClient:
                     self._spent("read", said.pages_poisoned.device_ns)
                 lost = [position for position in positions if dpas[position] in bad]
                 if not lost:
-                    status = node_status(said)
+                    status = self._status(said, asked)
                     # Poison that names none of our pages would be asked for again, for ever.
                     return NodeLoaded(NodeStatus.UNAVAILABLE if status is NodeStatus.POISONED else status)
                 poisoned.update(lost)
@@ -242,9 +252,22 @@ class NodeClient:
         for start, end in self._batches(len(ranges), self._ranges_per_trim):
             said = self._ask(partial(self._road.trim, session, ranges[start:end]))
             if isinstance(said, Refusal):
-                return NodeTrimmed(node_status(said))
+                return NodeTrimmed(self._status(said, [first for first, _ in ranges[start:end]]))
             self._spent("trim", said.device_ns)
         return NodeTrimmed(NodeStatus.OK)
+
+    def _status(self, said: Refusal, dpas: Sequence[int]) -> NodeStatus:
+        """What a refused data call means.
+
+        Past its end, a region that was larger once was cut: the device has taken capacity by force, and its
+        word of that is under way. As with any call that has no answer yet, the pages wait for it.
+
+        Raises:
+            ProtocolBroken: see `node_status`; also an address that was never ours.
+        """
+        if said.reason == "OUT_OF_RANGE" and max(dpas) < self.largest_bytes:
+            return NodeStatus.UNAVAILABLE
+        return node_status(said)
 
     def flush(self, session: Session) -> NodeStatus:
         """Wait until every TRIM of ours has released its media."""

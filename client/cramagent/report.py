@@ -41,6 +41,7 @@ def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict
         "pages_mismatched": tally.mismatched,
         "pages_lost": counters.pages_lost,
         "pages_lost_reset": counters.pages_lost_reset,
+        "pages_lost_released": counters.pages_lost_released,
         "pages_lost_poison": counters.pages_lost_poison,
         "pages_restored": tally.restored,
         "pages_unrestored": tally.unrestored + ending.verified.lost + machine.workload.lost_waiting,

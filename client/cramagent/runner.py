@@ -168,6 +168,7 @@ class Runner:
         machine.workload.tell_losses()
         self._take_refused_telemetry()
         self._ask_credits()
+        self._answer_release()
         self._note_changes()
         self._next_background_ns = self._now_ns() + self._pace.background_ns
 
@@ -177,6 +178,12 @@ class Runner:
             request = machine.host.credit_request(self._now_ns())
             if request is not None:
                 machine.link.ask_credits(request)
+
+    def _answer_release(self) -> None:
+        """Once nothing is left of what the device asked back: give it back."""
+        machine = self._machine
+        if machine.link.state is LinkState.UP and (size := machine.host.release_ready()) is not None:
+            machine.link.shrink(size)
 
     def _note_changes(self) -> None:
         machine = self._machine

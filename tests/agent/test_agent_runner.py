@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_helpers import DEADLINE_S, MIB, NS_PER_S, PAGE, ScriptedSource, noise, prose, running_agent
-from cramagent.messages import EventsMissed, Reading
+from cramagent.messages import EventsMissed
 from cramagent.policy.settings import OnBusError, Writeback
 from cramagent.policy.states import State
 from cramagent.report import exit_code, make_report, summary
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from agent_helpers import RunningAgent
     from cramagent.machine import Machine
     from cramagent.node_client import Session
 
@@ -286,19 +287,48 @@ def test_a_part_that_breaks_ends_the_run_in_order(
     assert not bench.status().regions
 
 
-def test_a_region_cut_below_its_pages_ends_the_run_in_order(bench: Bench, tmp_path: Path) -> None:
-    """No device does that: it is broken, and is not believed any longer."""
+def shrink(bench: Bench, agent: RunningAgent, pages: int, force_after_ns: int | None) -> None:
+    """The operator asks for all but so many pages of the agent's region back."""
+    session = agent.machine.link.session
+    assert session is not None
+    size = agent.machine.link.client.telemetry(session).region.logical_bytes
+    with bench.service.runtime.device() as (device, now_ns):
+        device.capacity.release(
+            agent.machine.link.region.host, size - pages * PAGE, now_ns, force_after_ns=force_after_ns
+        )
+
+
+def test_capacity_that_is_asked_back_is_given_back(bench: Bench, tmp_path: Path) -> None:
+    """The region shrinks by the agent's own answer; no byte is lost, and all are right."""
     with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
         agent.wait_for(filled, "the source is stored")
-        machine = agent.machine
-        session = machine.link.session
-        assert session is not None
-        telemetry = machine.link.client.telemetry(session)
-        telemetry.region.logical_bytes = PAGE
-        agent.inbox.put(Reading(session.session, telemetry))
-        ending = agent.join()
-    assert ending.reason == "failed"
-    assert "past the new end" in ending.error
+        shrink(bench, agent, 16, None)
+        agent.wait_for(
+            lambda machine: machine.host.snapshot().node_pages == 16,
+            "the region is as small as asked",
+        )
+        ending = agent.finish()
+        assert exit_code(agent.machine, ending) == 0
+    assert agent.machine.host.counters.pages_lost == 0
+    assert bench.status().counters.capacity_released_bytes > 0
+
+
+def test_capacity_that_is_taken_by_force_is_lost_and_told(bench: Bench, tmp_path: Path) -> None:
+    """The session goes on; what was there is told by its cause, and nothing else is lost."""
+    with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
+        agent.wait_for(filled, "the source is stored")
+        generation = agent.machine.link.generation
+        shrink(bench, agent, 1, 0)
+        agent.wait_for(
+            lambda machine: machine.host.counters.pages_lost_released > 0, "pages are lost by the release"
+        )
+        ending = agent.finish()
+        assert not agent.machine.tally.mismatched
+        assert {loss.cause for loss in agent.machine.losses.runs} == {"forced_release"}
+        assert agent.machine.link.generation == generation
+        assert agent.machine.tally.reattaches == 0
+    assert ending.detached
+    assert bench.status().counters.capacity_lost_pages > 0
 
 
 def test_missed_events_make_the_agent_ask(

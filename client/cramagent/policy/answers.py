@@ -46,6 +46,8 @@ class LossCause(Enum):
     """The device page went bad."""
     SESSION = "session"
     """The session ended, and the region with it."""
+    FORCED_RELEASE = "forced_release"
+    """The device took that part of the region by force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class NodeReading:
     """1 above high, 2 high, 3 medium, 4 low, 5 critical: as `cramwire.v1.WatermarkLevel`."""
     no_more_writes: bool
     media_free_bytes: int
-    """Of the whole device; what new pages may take of it."""
+    """Of the device's free media, what new pages of this region may take."""
     ratio_milli: int
     """Observed in this host's region; 0 while nothing is stored."""
     zratio_milli: int
@@ -133,6 +135,11 @@ class NodeReading:
     """Size of the region's DPA space."""
     worst_page_bytes: int = PAGE_BYTES + 16
     """Media that a page takes at most: stored raw, with the device's metadata (its default here)."""
+
+    asked_back_to_bytes: int | None = None
+    """The size that the device asks the region to shrink to; None: it does not ask."""
+    forced_in_ns: int | None = None
+    """How long until it does so by force; None: it waits."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.watermark <= 5:

@@ -91,6 +91,7 @@ class HostCounters:
     credit_requests_unanswered: int = _counts("Requests for write credits that the device did not answer.")
     # -- writeback ---------------------------------------------------------------------------------
     writebacks: int = _counts("Device pages moved to a tier behind the node, for any reason.")
+    writebacks_release: int = _counts("Of these: the device asked for the capacity back.")
     writebacks_balloon: int = _counts("Those of them that the balloon asked for.")
     writeback_zaps: int = _counts("R/O mappings zapped before writeback, counted per mapper.")
     writeback_no_room: int = _counts("Device pages that stayed because no tier had room.")
@@ -109,6 +110,9 @@ class HostCounters:
     no_more_writes: int = _counts("Times that the device was first seen to take no more writes.")
     sessions_lost: int = _counts("Sessions that ended with all bytes in the region.")
     pages_lost_reset: int = _counts("Mapped pages lost with the session, counted per mapper.")
+    pages_lost_released: int = _counts(
+        "Mapped pages lost where the device took capacity by force, counted per mapper."
+    )
     pages_lost_poison: int = _counts("Mapped pages lost to poison, counted per mapper.")
     balloon_inflated: int = _counts("Device pages taken by the balloon.")
     balloon_deflated: int = _counts("Device pages given back by the balloon.")
@@ -116,7 +120,7 @@ class HostCounters:
     @property
     def pages_lost(self) -> int:
         """Mapped pages whose bytes are lost, for any reason; counted once, when they are lost."""
-        return self.pages_lost_reset + self.pages_lost_poison
+        return self.pages_lost_reset + self.pages_lost_released + self.pages_lost_poison
 
     @classmethod
     def sentences(cls) -> dict[str, str]:

@@ -41,6 +41,7 @@ from cramagent.policy.mm import Mm
 from cramagent.policy.poison import look_into
 from cramagent.policy.reaper import Reaper
 from cramagent.policy.reclaim import Reclaim
+from cramagent.policy.release import Release
 from cramagent.policy.snapshot import HostSnapshot, take_snapshot
 from cramagent.policy.spaces import Spaces
 from cramagent.policy.states import State
@@ -98,6 +99,7 @@ class Host:
         self._reaper = Reaper(mm)
         self._ager = Ager(mm)
         self._balloon = Balloon(mm, self._shrinker)
+        self._release = Release(mm, self._shrinker, self._trimmer)
 
     # -- address spaces ----------------------------------------------------------------------------
 
@@ -257,6 +259,7 @@ class Host:
         self._mm.now_ns = now_ns
         if self._mm.reading(reading):
             self._balloon.retarget(reading)
+            self._release.reading(reading)
 
     def credit_request(self, now_ns: int) -> CreditRequest | None:
         """With `budget = tokens`: what to ask the device, if anything. Answered by one of the next two."""
@@ -284,14 +287,19 @@ class Host:
         lost, self._mm.lost_pages = self._mm.lost_pages, []
         return lost
 
-    def resized(self, logical_bytes: int) -> None:
-        """The region's DPA space has another size now.
+    def resized(self, logical_bytes: int) -> int:
+        """The region's DPA space has another size now. What lies past a nearer end was taken by force.
+
+        Answers how many mapped pages are LOST by that.
 
         Raises:
-            ValueError: no node is attached, the size is not a positive multiple of 4096, or a page
-                past the new end holds data (the device never cuts those off).
+            ValueError: no node is attached, or the size is not a positive multiple of 4096.
         """
-        self._mm.node_resized(logical_bytes)
+        return self._mm.node_resized(logical_bytes)
+
+    def release_ready(self) -> int | None:
+        """The size that the device asked for, in bytes, once nothing is left past it; told once a reading."""
+        return self._release.ready()
 
     # -- daemons -----------------------------------------------------------------------------------
 
@@ -331,10 +339,11 @@ class Host:
     def upkeep(self, now_ns: int) -> Decision[None]:
         """One turn of every daemon but kswapd, in this order.
 
-        ager (so that writeback finds no writable pages), writeback, reaper, balloon (they free
-        device pages), trimmer (makes them usable).
+        ager (so that writeback finds no writable pages), release (what the device asks back), writeback,
+        reaper, balloon (they free device pages), trimmer (makes them usable).
         """
         yield from self._ager.scan(now_ns)
+        yield from self._release.step(now_ns)
         yield from self._shrinker.writeback(now_ns)
         yield from self._reaper.scan(now_ns)
         yield from self._balloon.step(now_ns)

@@ -11,9 +11,9 @@ from cramagent.policy.credits import Credits
 from cramagent.policy.effects import Tier
 from cramagent.policy.folio import NO_ENTRY, AddressSpace, Folio, PageKind
 from cramagent.policy.frames import Frames
-from cramagent.policy.node import Node
+from cramagent.policy.node import Node, size_in_pages
 from cramagent.policy.pressure import Gate
-from cramagent.policy.settings import Mapping
+from cramagent.policy.settings import PAGE_BYTES, Mapping
 from cramagent.policy.states import NEXT, IllegalTransition, PageEvent, State, step
 from cramagent.policy.trim import TrimBuffer
 from cramagent.policy.vswap import VswapTable
@@ -143,11 +143,28 @@ class Mm:
         self.counters.sessions_lost += 1
         return lost
 
-    def node_resized(self, logical_bytes: int) -> None:
-        """See `Node.resize`."""
+    def node_resized(self, logical_bytes: int) -> int:
+        """Another size. Answers how many mapped pages lay past the end and are LOST: taken by force.
+
+        Raises:
+            ValueError: no node is attached, or the size is none.
+        """
         if not self.node.attached:
             raise ValueError("no node is attached")
-        self.node.resize(logical_bytes, self.trim.waiting)
+        end = size_in_pages(logical_bytes) * PAGE_BYTES
+        lost = 0
+        for dpa in [dpa for dpa in self.node.placed if dpa >= end]:
+            folio = self.node.placed.pop(dpa)
+            if folio.mappers:
+                lost += self.lose(folio, LossCause.FORCED_RELEASE)
+            else:
+                self.vswap.drop((folio,))
+                self.vswap.zombies -= 1
+                self.counters.reaped += 1
+        self.trim.waiting = [dpa for dpa in self.trim.waiting if dpa < end]
+        self.node.resize(logical_bytes)
+        self.counters.pages_lost_released += lost
+        return lost
 
     def reading(self, reading: NodeReading) -> bool:
         """Telemetry: pressure and admission follow. False if there is no node that it could be about."""

@@ -15,7 +15,7 @@ from cramagent.policy.folio import PageKind
 from cramagent.policy.settings import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cramagent.policy.counters import HostCounters
     from cramagent.policy.folio import Folio
@@ -77,6 +77,10 @@ class Node:
     def _empty(self, pages: int) -> None:
         self._session += 1
         self.size = pages
+        self._allowed = pages
+        """Pages from here on are asked back by the device, and not allocated."""
+        self._withheld: list[int] = []
+        """Recycled pages among those."""
         self._never_used = 0
         """Index of the first page that no one ever had: those after it are free as well."""
         self._recycled: list[int] = []
@@ -98,30 +102,51 @@ class Node:
         self._empty(0)
         self.attached = self.reachable = False
 
-    def resize(self, logical_bytes: int, waiting: Iterable[int]) -> None:
-        """Another size. `waiting`: pages that wait for TRIM, which hold data until then.
+    def resize(self, logical_bytes: int) -> None:
+        """Another size. What the device took by force has left `placed` and the TRIM buffer already.
 
-        So may pages under way to the device.
+        Pages under way to the device may lie past the end: `let_go` and `is_cut` say so when they come back.
 
         Raises:
-            ValueError: a page past the new end holds data.
+            ValueError: not a positive multiple of 4096.
         """
         pages = size_in_pages(logical_bytes)
         end = pages * PAGE_BYTES
-        beyond = sum(dpa >= end for held in (self.placed, waiting, self.in_hand) for dpa in held)
-        if beyond:
-            raise ValueError(f"{beyond} pages past the new end hold data")
-        self.size = pages
+        self.withhold_from(None)
+        self.size = self._allowed = pages
         self._never_used = min(self._never_used, pages)
         self._recycled = [dpa for dpa in self._recycled if dpa < end]
         self.ballooned = [dpa for dpa in self.ballooned if dpa < end]
+
+    def withhold_from(self, pages: int | None) -> None:
+        """Allocate nothing from this page of the region on; None: all of it again."""
+        allowed = self.size if pages is None else min(pages, self.size)
+        if allowed == self._allowed:
+            return
+        self._allowed = allowed
+        free, self._recycled, self._withheld = self._recycled + self._withheld, [], []
+        self.recycle(free)
+
+    @property
+    def asked_back(self) -> bool:
+        """Whether the device wants the end of the region back."""
+        return self._allowed < self.size
+
+    @property
+    def allowed_bytes(self) -> int:
+        """Where that begins, or the region's end."""
+        return self._allowed * PAGE_BYTES
+
+    def is_cut(self, dpas: Sequence[int]) -> bool:
+        """Whether one of these pages lies past the region's end by now."""
+        return max(dpas) >= self.size * PAGE_BYTES
 
     # -- allocation --------------------------------------------------------------------------------
 
     @property
     def free(self) -> int:
         """Pages that `allocate` can give."""
-        return len(self._recycled) + self.size - self._never_used
+        return len(self._recycled) + max(0, self._allowed - self._never_used)
 
     def check(self, request: Request) -> None:
         """Allocation control.
@@ -152,7 +177,7 @@ class Node:
         del self._recycled[keep:]
         taken.reverse()
         first = self._never_used
-        self._never_used = min(self.size, first + pages - len(taken))
+        self._never_used = max(first, min(self._allowed, first + pages - len(taken)))
         taken.extend(range(first * PAGE_BYTES, self._never_used * PAGE_BYTES, PAGE_BYTES))
         return taken
 
@@ -170,7 +195,11 @@ class Node:
 
     def recycle(self, dpas: Iterable[int]) -> None:
         """These pages are empty and free: never written, or trimmed."""
-        self._recycled.extend(dpas)
+        if not self.asked_back:
+            self._recycled.extend(dpas)
+            return
+        for dpa in dpas:
+            (self._recycled if dpa < self.allowed_bytes else self._withheld).append(dpa)
 
     # -- the balloon -------------------------------------------------------------------------------
 
@@ -185,10 +214,11 @@ class Node:
         keep = max(0, len(self.ballooned) - pages)
         given = self.ballooned[keep:]
         del self.ballooned[keep:]
-        self._recycled.extend(given)
+        self.recycle(given)
         return len(given)
 
     def free_dpas(self) -> Iterable[int]:
-        """All free pages, for the audit."""
+        """All free pages, withheld ones too, for the audit."""
         yield from self._recycled
+        yield from self._withheld
         yield from range(self._never_used * PAGE_BYTES, self.size * PAGE_BYTES, PAGE_BYTES)

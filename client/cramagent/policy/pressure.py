@@ -61,6 +61,9 @@ class Gate:
         self._level = OF_WATERMARK[reading.watermark]
         if reading.region_free_bytes >= room:
             self._region_limit = False
+        elif not reading.region_free_bytes:
+            # Also without a refusal: the limit may have been set below what the region holds.
+            self._region_limit = True
         if self._refused:
             free = reading.media_free_bytes
             least = self._least_free = free if self._least_free is None else min(free, self._least_free)

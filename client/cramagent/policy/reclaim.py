@@ -8,6 +8,7 @@ from cramagent.policy import rmap
 from cramagent.policy.effects import NodeStatus, NodeWrite, NodeWritten, Tier, TierPut, TierStored
 from cramagent.policy.folio import PageKind
 from cramagent.policy.node import DEMOTION, Gfp, Ineligible, Request
+from cramagent.policy.settings import PAGE_BYTES
 
 if TYPE_CHECKING:
     from cramagent.policy.effects import Decision
@@ -140,17 +141,27 @@ class Reclaim:
             ours = node.let_go(session, dpas)
             if ours and not answered:
                 # Ended early: some may be written. TRIM settles it.
-                mm.give_back(dpas)
+                mm.give_back(self._left(dpas))
         if not ours or written.status is NodeStatus.GONE:
             counters.demote_gone += len(dpas)
             if ours:
                 mm.node_lost()
+            return folios
+        if node.is_cut(dpas):
+            # Their bytes are still in DRAM, whatever the device has of them.
+            counters.demotions_void += len(dpas)
+            mm.give_back(self._left(dpas))
             return folios
         accepted = len(dpas) if written.status is NodeStatus.OK else written.accepted
         stay = self._demoted(folios[:accepted], dpas)
         if accepted < len(dpas):
             self._refused(written.status, dpas[accepted:])
         return stay + folios[accepted:]
+
+    def _left(self, dpas: list[int]) -> list[int]:
+        """Those that the region still has: the device may have taken its end meanwhile."""
+        end = self._mm.node.size * PAGE_BYTES
+        return [dpa for dpa in dpas if dpa < end]
 
     def _demoted(self, folios: list[Folio], dpas: list[int]) -> list[Folio]:
         """The device holds their bytes. Answers those that stay in DRAM all the same: not cold any more."""

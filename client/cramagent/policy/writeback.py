@@ -90,6 +90,18 @@ class Shrinker:
                 break
         return Shrunk(moved, freed)
 
+    def write_back_all(self, victims: list[Folio]) -> Decision[int]:
+        """Write these back, in their order, as far as a tier has room. Answers how many moved."""
+        chunk = len(self._mm.frames.bounce)
+        moved = 0
+        for start in range(0, len(victims), chunk):
+            some = victims[start : start + chunk]
+            shrunk = yield from self._write_back(some)
+            moved += shrunk.moved
+            if shrunk.freed < len(some):
+                break
+        return moved
+
     def _coldest(
         self, count: int, drops: dict[Tier, list[int]], *, second_chance: bool
     ) -> tuple[list[Folio], int]:
