@@ -58,6 +58,8 @@ def test_addresses_are_stable() -> None:
     for dashboard in DASHBOARDS.values():
         ids = [one["id"] for one in dashboard["panels"]]
         assert len(ids) == len(set(ids))
+        # "All hosts" means nothing to a dashboard that shows one.
+        assert not any(link["includeVars"] for link in dashboard["links"])
 
 
 def test_panels_say_what_they_show_and_what_to_do() -> None:

@@ -38,7 +38,7 @@ def begin(uid: str, title: str, description: str) -> dashboard.Dashboard:
         dashboard.DashboardLink("Dashboards")
         .type(models.DashboardLinkType.DASHBOARDS)
         .tags([TAG])
-        .include_vars(True)
+        .include_vars(False)
         .keep_time(True)
     )
     return frame.with_variable(
