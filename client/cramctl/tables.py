@@ -185,12 +185,16 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _setting(key: str, value: Any) -> str:
+    """As people write it: with dashes, and a switch by its name alone."""
+    name = key.removesuffix("_ns").removesuffix("_milli").replace("_", "-")
+    if value is True:
+        return name
     if key.endswith("_ns"):
-        return f"{key.removesuffix('_ns')}={format_duration(value)}"
+        return f"{name}={format_duration(value)}"
     if key.endswith("_milli"):
-        return f"{key.removesuffix('_milli')}={value / 1000:g}"
+        return f"{name}={value / 1000:g}"
     if key == "bytes":
-        return f"{key}={format_bytes(value)}"
+        return f"{name}={format_bytes(value)}"
     if key == "range":
-        return f"{key}={value['start']:#x}+{format_bytes(value['length'])}"
-    return f"{key}={' '.join(map(str, value)) if isinstance(value, list) else value}"
+        return f"{name}={value['start']:#x}+{format_bytes(value['length'])}"
+    return f"{name}={' '.join(map(str, value)) if isinstance(value, list) else value}"

@@ -215,6 +215,12 @@ _SEED: Final = Field("seed", "seed", SEED, "Makes what is drawn repeatable. Defa
 
 _BOUNDS: Final = (_COUNT, _FOR)
 _MEETS: Final = (_ONLY_HOST, _OF_COMMANDS, *_BOUNDS, _SEED)
+_MEETS_EVENTS: Final = (
+    replace(_ONLY_HOST, help="Only events on their way to this host."),
+    replace(_OF_COMMANDS, help="Only this share of deliveries, above 0 to 1, drawn with the seed."),
+    *_BOUNDS,
+    _SEED,
+)
 _MEETS_PAGES: Final = (_ONLY_HOST, _RANGE, _OF_COMMANDS, *_BOUNDS, _SEED)
 _MEETS_ALL: Final = (_ONLY_HOST, _RANGE, _only(*DATA, *CONTROL), _OF_COMMANDS, *_BOUNDS, _SEED)
 _MEETS_DATA: Final = (_ONLY_HOST, _RANGE, _only(*DATA), _OF_COMMANDS, *_BOUNDS, _SEED)
@@ -361,7 +367,7 @@ KINDS: Final[dict[str, FaultKind]] = {
                     "event", "events", EVENT, f"Only these; again for more: {', '.join(EVENTS)}.", many=True
                 ),
             ),
-            scope=_MEETS,
+            scope=_MEETS_EVENTS,
             examples=("--trouble lost --event watermark_crossed", "--trouble late --delay 500ms"),
         ),
         FaultKind(

@@ -70,6 +70,18 @@ def test_faults_in_both_forms(ctl: Ctl) -> None:
         assert expected in table
 
 
+def test_faults_are_shown_as_they_are_written() -> None:
+    """With the names of `cramctl inject`'s options, and a switch by its name alone."""
+    answer = operator_pb2.GetStatusResponse()
+    answer.faults.add(fault_id="latency-1").fault.latency.wall_tail_ns = 5_000_000
+    answer.faults.add(fault_id="unanswered-2").fault.unanswered_command.carried_out = True
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(status_view(describe_status(answer)))
+    lines = console.export_text().splitlines()
+    assert any("latency-1" in line and "wall-tail=5.0 ms" in line for line in lines)
+    assert any("unanswered-2" in line and "  carried-out  " in line for line in lines)
+
+
 def test_a_device_that_is_not_there_is_one_line(unused_address: str) -> None:
     """Exit code 1, the address, the cause, and what to look at; no traceback."""
     result = Ctl(unused_address)("status")

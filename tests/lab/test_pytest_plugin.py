@@ -37,6 +37,7 @@ def test_a_suite_uses_devices_hosts_and_faults(suite: pytest.Pytester) -> None:
         """
         import grpc
         import pytest
+        from cramctl.operator import OperatorError
         from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc
 
         class Driver:
@@ -90,6 +91,9 @@ def test_a_suite_uses_devices_hosts_and_faults(suite: pytest.Pytester) -> None:
                 cxl_session_device.inject("exhaustion", byte=1)
             with pytest.raises(ValueError, match="latency: wall: 'soon' is not a time"):
                 cxl_session_device.inject("latency", wall="soon")
+            with pytest.raises(OperatorError, match="UNKNOWN_HOST") as refused:
+                cxl_session_device.inject("poison", host="nobody", random=1)
+            assert refused.value.__cause__ is None, "what gRPC says of it is noise in a test's report"
             with pytest.raises(AssertionError, match="did not hold within 0 s; last: DeviceTelemetry"):
                 cxl_session_device.wait_for(lambda now: False, deadline_s=0)
             cxl_session_device.exhausted(0.5)  # and left so

@@ -11,7 +11,7 @@ import pytest
 
 from cramctl.describe import describe_status, watermark
 from cramctl.events import Follower
-from cramctl.operator import Operator
+from cramctl.operator import Operator, OperatorError
 from cramlab.processes import DeviceProcess, ProcessError
 from cramlab.pytest_plugin.faults import InjectedFault, fault_of
 from cramlab.pytest_plugin.settings import arguments
@@ -166,8 +166,13 @@ class CxlDevice:
             ValueError: there is no such kind or setting; the message names those that there are.
             OperatorError: the device refused, in its words.
         """
+        __tracebackhide__ = True  # a refusal is about the test's own line
         fault = fault_of(kind, settings)
-        return InjectedFault(self.operator, fault.WhichOneof("kind") or "", self.operator.inject(fault))
+        try:
+            said = self.operator.inject(fault)
+        except OperatorError as refused:
+            raise refused from None
+        return InjectedFault(self.operator, fault.WhichOneof("kind") or "", said)
 
     def exhausted(self, share: float = 1.0) -> InjectedFault:
         """No media is left (or only a part of it) until the `with` block is left."""
