@@ -105,10 +105,10 @@ def page_numbers(
     if np.bitwise_or.reduce(dpas) & _PAGE_MASK:
         raise _not_aligned(int(dpas[np.flatnonzero(dpas & _PAGE_MASK)[0]]))
     numbers = dpas >> _PAGE_SHIFT
-    if int(numbers.max()) >= region_pages:
+    ranked = np.sort(numbers)
+    if ranked.item(-1) >= region_pages:
         beyond = np.flatnonzero(numbers >= np.uint64(region_pages))
         raise _out_of_range(int(dpas[beyond[0]]), region_pages)
-    ranked = np.sort(numbers)
     same = ranked[1:] == ranked[:-1]
     if same.any():
         raise _overlapping(int(ranked[same.argmax()]) * PAGE_BYTES)

@@ -57,7 +57,9 @@ class LatencyModel:
         if not len(pages):
             return 0
         self._fill(region, pages)
-        total_ns = len(pages) * config.base_ns + int(sectors.sum()) * config.per_sector_ns
+        total_ns = len(pages) * config.base_ns
+        if config.per_sector_ns:
+            total_ns += int(sectors.sum()) * config.per_sector_ns
         if config.compress_ns:
             total_ns += int(np.count_nonzero(kinds != SAME_FILLED)) * config.compress_ns
         longest_ns = config.base_ns + MOST_SECTORS * config.per_sector_ns + config.compress_ns

@@ -13,7 +13,7 @@ from cxldev.errors import MediaReadOnly, NoMoreWrites, OutOfRange, RegionLimit, 
 from cxldev.faults import Command, Delay, Operation
 from cxldev.faults.storing import PLAIN
 from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED, WriteOutcome
-from cxldev.page_table import Held, page_kinds
+from cxldev.page_table import KINDS, Held, page_kinds
 from cxldev.staging import forget, pages_to_stage
 from cxldev.write_single import store_single
 
@@ -96,7 +96,7 @@ def _decide(
     """How many of the pages that are to take these sectors are accepted, and what the next one met."""
     config, room, count = power.config, power.room(region), len(sectors)
     sector, metadata = config.sector_bytes, config.metadata_bytes
-    if writable == count and room.covers(int(sectors.sum()) * sector + count * metadata):
+    if writable == count and room.covers(int(np.add.reduce(sectors)) * sector + count * metadata):
         return Admission(count, None)
     if not writable:
         return Admission(0, Obstacle.READ_ONLY)
@@ -182,7 +182,7 @@ def _enter(
     power.ledger.store(
         account,
         accepted - int(np.count_nonzero(held.kinds)),
-        int(sectors.sum()) - int(held.sectors.sum()),
+        int(np.add.reduce(sectors)) - int(np.add.reduce(held.sectors)),
         poisoned=len(decision.poisoned) - healed,
         staged=staged,
     )
@@ -199,8 +199,9 @@ def _enter(
 
     counters = power.counters
     counters.written_pages += accepted - len(decision.poisoned)
-    counters.same_filled_pages += int(np.count_nonzero(kinds == SAME_FILLED))
-    counters.raw_pages += int(np.count_nonzero(kinds == RAW))
+    of_kind = np.bincount(kinds, minlength=KINDS)
+    counters.same_filled_pages += of_kind.item(SAME_FILLED)
+    counters.raw_pages += of_kind.item(RAW)
 
 
 def _refusal(
