@@ -118,19 +118,28 @@ class MemoryCalls:
         fetch: Callable[[], Buffer],
         caller: Caller,
     ) -> WriteOutcome:
-        """Store pages in order. `fetch` is called once the request is found right; nothing of it is kept."""
+        """Store pages in order.
+
+        `fetch` is called once `data_bytes` is found right, and gives so many; nothing of it is kept. Several
+        pages are compressed once all of the request is found right; one is compressed in less time than it
+        takes to have the device twice.
+        """
         _still_there(caller)
-        with self._runtime.device() as (device, now_ns):
-            ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
-        with self._in_flight.hold(ticket.count, ref.session):
+        count, ticket = len(dpas), None
+        if count != 1 or data_bytes != PAGE_BYTES:
+            with self._runtime.device() as (device, now_ns):
+                ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
+        with self._in_flight.hold(count, ref.session):
             pages = self._of_thread.codec.compress(fetch())
             try:
                 with self._runtime.device() as (device, now_ns):
                     # Not only before: who gave this call up may have stored newer bytes meanwhile.
                     _still_there(caller)
                     self._expect_draining(now_ns)
+                    if ticket is None:
+                        ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
                     outcome = device.commit_write(
-                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - ticket.count
+                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - count
                     )
             except WriteRefused as refusal:
                 self._spend("write", refusal.device_ns, refusal.wall_ns, caller)
