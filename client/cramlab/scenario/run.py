@@ -17,6 +17,7 @@ from cramlab.scenario.evaluate import evaluate, passed
 from cramlab.scenario.junit import write_junit
 from cramlab.scenario.live.run import run_live
 from cramlab.scenario.report import make_report, write_report
+from cramlab.scenario.shortfall import shortfalls
 from cramlab.scenario.view import LineView, LiveView, verdict_table
 from cramlab.simulated.simulate import NotSimulated, simulate
 
@@ -70,6 +71,8 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
     console.print(verdict_table(verdicts))
     for problem in outcome.problems:
         console.print(f"WRONG: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    for late in shortfalls(outcome):
+        console.print(f"late: {late}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     good = passed(outcome, verdicts)
     held = sum(verdict.holds for verdict in verdicts)
     console.print(
