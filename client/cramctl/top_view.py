@@ -73,7 +73,7 @@ class TopView:
             ("media", self._bar(max(10, width - _SIDE))),
             ("", Text(self._parts_of_media(), "dim")),
             (
-                "so far",
+                "lately",
                 Text(_sparkline(self._readings.used, max(10, min(width - _SIDE, _BAR_CELLS))), "cyan"),
             ),
             ("watermark", state),

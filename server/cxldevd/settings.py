@@ -63,7 +63,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
             Setting("listen", "listen", kinds.ADDRESS, "Hosts: DeviceService and MemoryService."),
             Setting("operator", "operator", kinds.ADDRESS, "Operators: faults, regions, the oracle."),
             Setting(
-                "metrics", "metrics", kinds.OPTIONAL_ADDRESS, "Prometheus, HTTP; `off` for none. TCP only."
+                "metrics",
+                "metrics",
+                kinds.OPTIONAL_ADDRESS,
+                "Prometheus, and a page for people: HTTP; `off` for none. TCP only.",
             ),
             Setting(
                 "health",
