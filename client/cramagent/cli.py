@@ -160,6 +160,11 @@ def cli() -> None:
     "Say here when we serve, as JSON.",
     type=FILE,
 )
+@option(
+    "--state",
+    "Keep the run here when it ends in order, and go on from it: same pages, same session. Needs --host.",
+    type=FILE,
+)
 @option("--quiet", "Say only what is wrong.", is_flag=True)
 def run(host: str | None, **options: Any) -> int:
     """Run a host on a device, until it is stopped (SIGTERM, Ctrl-C), its source ends, or a limit is met.
@@ -167,12 +172,15 @@ def run(host: str | None, **options: Any) -> int:
     A source's pages go to DRAM first; what is cold is demoted to the device. Reads are drawn from the
     access pattern (a process' or a file's reads cannot be seen), its stores are real. Every byte that is
     read back is compared with what the page should hold. At the end everything is verified once more,
-    the region is given back, and the report is written.
+    the region is given back, and the report is written. With --state the region is not given back: the next
+    run with the same FILE goes on where this one ended, if it begins within the lease.
 
     Exit status: 0, all that could be read was right; 1, a byte was wrong, or the run could not go on; 2, a
     wrong option. A second signal ends the run at once, without looking back. SIGUSR1 lets the host's programs
     stand still (no accesses, nothing new stored; daemons and lease go on), SIGUSR2 lets them go on.
     """
+    if options["state"] is not None and host is None:
+        raise click.UsageError("--state: give --host a name that the next run has, too")
     try:
         code = run_agent(default_host() if host is None else host, cast("Options", options))
     except (SettingError, PatternError, SourceError) as error:

@@ -69,6 +69,14 @@ class Dram:
         """One frame's bytes into another."""
         self.frame(target)[:] = self.frame(source)
 
+    def keep(self) -> bytes:
+        """The bytes of the policy's frames."""
+        return bytes(self._view[: self.pages * PAGE_BYTES])
+
+    def recall(self, kept: bytes) -> None:
+        """Hold these bytes."""
+        self._view[: self.pages * PAGE_BYTES] = kept
+
     def close(self) -> None:
         """Give the memory back; where a view of a frame is still held (by a traceback), with that one."""
         self._view.release()

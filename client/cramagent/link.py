@@ -6,6 +6,7 @@ calls are answered UNAVAILABLE at once; where the session is over, GONE.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -97,6 +98,10 @@ class NodeLink:
             self._take_over |= silent.may_have_happened
             raise
         self._take_over = False
+        self._hold(session, telemetry)
+        return telemetry
+
+    def _hold(self, session: Session, telemetry: types_pb2.Telemetry) -> None:
         self._session = session
         self.generation = session.generation
         self._last_region = telemetry.region
@@ -104,7 +109,37 @@ class NodeLink:
         self.state = LinkState.UP
         self._keeper = LeaseKeeper(self.client, session, self._inbox, self._clock)
         self._watcher = EventWatcher(self.client, session, telemetry.event_sequence, self._inbox, self._clock)
+
+    def resume(self, session: Session) -> types_pb2.Telemetry | None:
+        """Go on with a session of a former run. None: it is over, and with it all that it held.
+
+        Raises:
+            NodeRefused: the device says no to something else.
+            NodeSilent: it does not answer.
+        """
+        assert self._session is None, self._session
+        self._identity = self.client.identify()
+        self.generation = session.generation
+        try:
+            telemetry = self.client.resume(session)
+        except NodeRefused as refused:
+            if not refused.session_over:
+                raise
+            self.over(refused.refusal.reason)
+            return None
+        self._hold(session, telemetry)
         return telemetry
+
+    def leave(self) -> None:
+        """Let go of the session without ending it: another run will go on with it. The channel is closed."""
+        self._stop_threads()
+        session, self._session = self._session, None
+        if session is not None and self.state is LinkState.UP:
+            # The whole lease for whoever comes next; a device that is silent now may be there by then.
+            with suppress(NodeRefused, NodeSilent):
+                self.client.renew(session, wait_s=_REATTACH_WAIT_S)
+        self.state = LinkState.OVER
+        self.client.close()
 
     def attach_again(self, now_ns: int) -> types_pb2.Telemetry | None:
         """While the session is over: try now and then. None: not now, or it did not work."""

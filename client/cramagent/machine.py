@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cramagent.accesses import Accesses
@@ -12,6 +13,7 @@ from cramagent.losses import Losses, session_loss
 from cramagent.performer import Performer
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Host
+from cramagent.policy.trim import merge_first
 from cramagent.refusals import ProtocolBroken
 from cramagent.tally import Tally
 from cramagent.tiers.swapfile import SwapFile
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from cramagent.sources.changes import Source
     from cramagent.tiers import TierStore
     from cramwire.v1 import types_pb2
+
+
+def _cause_of(link: NodeLink) -> str:
+    return session_loss(link.over_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Machine:
         }
         performer = Performer(dram, link, tiers, link.write_behind)
         truth, tally = Truth(), Tally()
-        losses = Losses(lambda: session_loss(link.over_reason))
+        losses = Losses(partial(_cause_of, link))
         accesses = Accesses(host, performer, dram, truth, tally, clock=clock)
         workload = Workload(
             source=source,
@@ -123,6 +129,23 @@ class Machine:
         self._logical_bytes = self.link.region.logical_bytes
         self.host.node_attached(self._logical_bytes)
         self.take_reading(telemetry)
+
+    @property
+    def logical_bytes(self) -> int:
+        """Size of the region, as the policy knows it."""
+        return self._logical_bytes
+
+    def resumed(self, telemetry: types_pb2.Telemetry, logical_bytes: int) -> None:
+        """A session of a former run goes on: the policy's node is as that run left it.
+
+        What the policy knows nothing in is trimmed: an answer may have been lost on the way.
+        """
+        self._logical_bytes = logical_bytes
+        self.take_reading(telemetry)
+        empty = self.host.empty_device_pages()
+        if empty:
+            ranges, _ = merge_first(empty, len(empty))
+            self.link.trim(ranges)
 
     def take_reading(self, telemetry: types_pb2.Telemetry, *, of_event: bool = False) -> None:
         """Telemetry of any origin: to the policy, with the region's size if that changed.

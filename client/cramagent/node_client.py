@@ -149,6 +149,13 @@ class NodeClient:
         self._take_lane(session, until)
         return session, said.telemetry
 
+    def resume(self, session: Session) -> types_pb2.Telemetry:
+        """Go on with a session that another process held. Raises as `renew` does."""
+        until = self._now_s() + self._timeout_s
+        telemetry = self.renew(session, wait_s=self._timeout_s)
+        self._take_lane(session, until)
+        return telemetry
+
     def renew(self, session: Session, *, wait_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
 

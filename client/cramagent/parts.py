@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -97,6 +98,7 @@ class Options(TypedDict):
     events: Path | None
     json: Path | None
     ready_file: Path | None
+    state: Path | None
     quiet: bool
 
 
@@ -229,6 +231,21 @@ def described(host: str, options: Options, plan: Plan) -> dict[str, Any]:
     }
 
 
+def kept_settings(host: str, options: Options, plan: Plan) -> dict[str, Any]:
+    """What two runs must have in common for one to go on from the other's state."""
+    return {
+        "host": host,
+        "source": options["source"],
+        "source settings": dataclasses.asdict(synthetic(options)),
+        "max_pages": options["max_pages"],
+        "pattern": str(plan.pattern),
+        "write_share": plan.write_share,
+        "policy": {name: str(value) for name, value in dataclasses.asdict(plan.policy).items()},
+        "zswap_bytes": plan.zswap_bytes,
+        "swap_bytes": plan.swap_bytes,
+    }
+
+
 def metrics_address(text: str) -> tuple[str, int] | None:
     """(host, port) of `HOST:PORT`; None for `off`.
 
@@ -253,6 +270,7 @@ def check_paths(options: Options) -> None:
         ("--json", options["json"]),
         ("--ready-file", options["ready_file"]),
         ("--events", options["events"]),
+        ("--state", options["state"]),
     ):
         if path is not None and not os.access(path.absolute().parent, os.W_OK):
             raise SettingError(f"{name}: {path} cannot be written")

@@ -44,6 +44,8 @@ _LONGEST_WAIT_NS: Final = 20_000_000
 """For a device that is silent, at the end: then the inbox is looked at again."""
 _BREAKS: Final = (ProtocolBroken, NodeRefused, NodeSilent, OSError)
 """What may break under the loop and is no mistake of it: a device that answers nonsense, a file gone bad."""
+_GOES_ON: Final = ("sigterm", "sigint", "duration", "accesses")
+"""Ends of a run that another one can go on from."""
 _CATCH_UP_BATCHES: Final = 8
 """Accesses that were due while the loop was busy elsewhere are made up for, up to so many batches."""
 
@@ -91,8 +93,11 @@ class Runner:
         say: Callable[[str], None],
         publish: Callable[[Machine], None],
         note: Callable[[int, str], None],
+        keep: Callable[[Machine], None] | None = None,
     ) -> None:
+        """`keep`: saves the machine for a run that goes on where this one ended; may raise OSError."""
         self._machine = machine
+        self._keep = keep
         self._now_ns = machine.clock.now_ns
         self._inbox = inbox
         self._pace = pace
@@ -121,6 +126,8 @@ class Runner:
         try:
             while not self._reason:
                 self._turn(began_ns)
+            if self._is_kept:
+                self._end_scan()
         except OutOfMemory as full:
             self._reason = "out_of_memory"
             self._say(str(full))
@@ -132,8 +139,8 @@ class Runner:
         except _BREAKS as broken:
             self._fail(broken)
         self._publish(self._machine)
-        ran_ns = self._now_ns() - began_ns
-        return Ending(self._reason, ran_ns, verified, self._detach(), self._error)
+        ran_ns, detached = self._now_ns() - began_ns, self._detach()
+        return Ending(self._reason, ran_ns, verified, detached, self._error)
 
     def _fail(self, broken: Exception) -> None:
         """The run cannot go on, or its end cannot be verified: what broke first is what is told."""
@@ -388,8 +395,31 @@ class Runner:
         self._tell_host()
         return verified
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the next run goes on where this one ends."""
+        return self._keep is not None and self._reason in _GOES_ON and self._machine.link.session is not None
+
+    def _end_scan(self) -> None:
+        """A source goes on from between two scans."""
+        while self._scan is not None:
+            self._step_scan(self._now_ns())
+
+    def _leave(self, keep: Callable[[Machine], None]) -> bool:
+        """Keep the machine and leave the session to the next run. Whether the machine was kept."""
+        try:
+            keep(self._machine)
+        except OSError as error:
+            self._fail(error)
+            return False
+        self._machine.link.leave()
+        self._say("kept: the session is left to the next run")
+        return True
+
     def _detach(self) -> bool:
         """Whether the device took the goodbye."""
+        if self._keep is not None and self._is_kept and self._leave(self._keep):
+            return False
         had_session = self._machine.link.session is not None
         try:
             self._machine.link.close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import grpc
 
 from cramagent.channel import device_target, open_channel
 from cramagent.journal import Journal
+from cramagent.kept_state import StateUnusable, read_state, use_up, write_state
 from cramagent.link import NodeLink
 from cramagent.machine import Machine
 from cramagent.messages import Pause, Stop
@@ -23,6 +25,7 @@ from cramagent.parts import (
     check_paths,
     credentials,
     described,
+    kept_settings,
     metrics_address,
     pace,
     plan_of,
@@ -75,6 +78,8 @@ def run_agent(host: str, options: Options) -> int:
     metrics_at = metrics_address(options["metrics"])
     pattern = parse_pattern(options["pattern"], options["seed"])
     inbox: SimpleQueue[Message] = SimpleQueue()
+    if options["state"] is not None and options["source"].startswith("pid:"):
+        raise SettingError("--state: a process lives on while nobody looks; take another source")
     with ExitStack() as stack:
         source = parse_source(options["source"], max_pages=options["max_pages"], synthetic=synthetic(options))
         stack.callback(source.close)
@@ -85,6 +90,7 @@ def run_agent(host: str, options: Options) -> int:
         stack.callback(client.close)
         link = NodeLink(client, region(host, options, source), inbox)
         plan = plan_of(options, policy, pattern)
+        settings = kept_settings(host, options, plan)
         try:
             machine = Machine.build(plan, source, link)
         except OSError as error:
@@ -93,7 +99,7 @@ def run_agent(host: str, options: Options) -> int:
         collector = AgentCollector()
         served = stack.enter_context(_metrics(collector, metrics_at))
         stack.enter_context(_signals(inbox))
-        attach(machine, options)
+        begin(machine, options, settings, say)
         collector.publish(machine)
         at = f"{options['device']} by {client.transport}"
         say(f"{host} attached to {at}, generation {link.generation}; metrics at {served}")
@@ -108,7 +114,16 @@ def run_agent(host: str, options: Options) -> int:
             }
             _write(options["ready_file"], lambda path: write_ready(path, facts))
         note = stack.enter_context(_journal(options["events"]))
-        runner = Runner(machine, inbox, wanted_pace, say=say, publish=collector.publish, note=note)
+        state = options["state"]
+        runner = Runner(
+            machine,
+            inbox,
+            wanted_pace,
+            say=say,
+            publish=collector.publish,
+            note=note,
+            keep=None if state is None else partial(write_state, state, settings=settings),
+        )
         ending = runner.run()
         report = make_report(machine, ending, described(host, options, plan))
         if options["json"] is not None:
@@ -138,15 +153,60 @@ def open_client(options: Options) -> NodeClient:
     return NodeClient(options["device"], options["device_timeout"], options["transport"], channel=channel)
 
 
-def attach(machine: Machine, options: Options) -> None:
-    """Get the region.
+def begin(machine: Machine, options: Options, settings: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Get the region; the one of the run before, and all that it held, where `--state` has one.
+
+    Raises:
+        RunFailed: the device says no, or nothing; or the state cannot be used.
+    """
+    path = options["state"]
+    if path is None:
+        attach(machine, options)
+        return
+    try:
+        kept = read_state(path)
+        if kept is None:
+            # What a run that was killed left there, nobody knows any more: it is trimmed.
+            attach(machine, options, take_over=True)
+            return
+        kept.check(settings)
+        with answered(options):
+            telemetry = machine.link.resume(kept.session)
+        kept.recall(machine)
+        use_up(path)
+    except StateUnusable as error:
+        raise RunFailed(f"--state: {path} cannot be used: {error}") from error
+    except OSError as error:
+        raise RunFailed(f"--state: {path}: {error.strerror}") from error
+    if telemetry is None:
+        say(f"the session of the run before is over ({machine.link.over_reason})")
+        return
+    machine.resumed(telemetry, kept.logical_bytes)
+    found = machine.verifier.verify()
+    say(f"gone on with: {found.compared} pages verified, {found.lost} lost, {found.unread} unread")
+
+
+def attach(machine: Machine, options: Options, *, take_over: bool = False) -> None:
+    """Get a new region; `take_over`: whether or not the options say so.
 
     Raises:
         RunFailed: the device says no, or nothing.
     """
+    with answered(options):
+        telemetry = machine.link.attach(take_over=take_over or options["take_over"])
+    machine.attached(telemetry)
+
+
+@contextmanager
+def answered(options: Options) -> Iterator[None]:
+    """Around the first calls: what the device says, or does not, as one line for people.
+
+    Raises:
+        RunFailed: instead of a refusal or silence.
+    """
     device = options["device"]
     try:
-        telemetry = machine.link.attach(take_over=options["take_over"])
+        yield
     except NodeSilent as silent:
         raise RunFailed(f"no device answers at {device}: {silent}") from silent
     except NodeRefused as refused:
@@ -158,7 +218,6 @@ def attach(machine: Machine, options: Options) -> None:
             ) from refused
         hint = _HINTS.get(refusal.reason, "")
         raise RunFailed(f"the device at {device} refused: {refused}{hint}") from refused
-    machine.attached(telemetry)
 
 
 @contextmanager

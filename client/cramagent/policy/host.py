@@ -128,6 +128,11 @@ class Host:
         """Free every page of a space, and the space. See `free` for `noticed`."""
         return self._spaces.exit(space, noticed=noticed)
 
+    def empty_device_pages(self) -> list[int]:
+        """DPAs of the node's pages that hold nothing, as far as the host knows; in order."""
+        node = self._mm.node
+        return sorted([*node.free_dpas(), *node.ballooned])
+
     def killed(self, space: int) -> bool:
         """Whether a bus error has killed this space: it has no pages; accesses are bus errors; exit it."""
         return self._mm.spaces[space].killed

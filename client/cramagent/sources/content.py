@@ -50,6 +50,14 @@ class Content:
         self._first_stamps.append(first_stamp)
         self._noise_below.append(self._zero_below + int(incompressible * _SCALE))
 
+    def keep(self) -> tuple[list[int], list[int]]:
+        """How it has drifted; all else follows from the settings."""
+        return self._first_stamps, self._noise_below
+
+    def recall(self, kept: tuple[list[int], list[int]]) -> None:
+        """Go on from there."""
+        self._first_stamps, self._noise_below = kept
+
     def page(self, stamp: int) -> bytes:
         """The 4096 bytes that `stamp` (0..2^63) stands for."""
         name = stamp.to_bytes(8, "little")

@@ -139,6 +139,14 @@ class CoreSource:
         assert space == MAIN_SPACE, space
         self._waiting = True
 
+    def keep(self) -> bool:
+        """Whether its pages are still to be stored; they are in the file themselves."""
+        return self._waiting
+
+    def recall(self, kept: bool) -> None:
+        """Go on behind that."""
+        self._waiting = kept
+
     def close(self) -> None:
         """Unmap the file; where a page of it is still held (by a traceback), with that one."""
         self._view.release()

@@ -134,6 +134,14 @@ class FileSource:
         assert space == MAIN_SPACE, space
         self._waiting = True
 
+    def keep(self) -> bool:
+        """Whether its pages are still to be stored; they are in the file themselves."""
+        return self._waiting
+
+    def recall(self, kept: bool) -> None:
+        """Go on behind that."""
+        self._waiting = kept
+
     def close(self) -> None:
         """The file whose pages were read last."""
         if self._open is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, Exit, Fork, Free, SourceError, Store
 from cramagent.sources.content import Content
@@ -178,6 +178,17 @@ class SyntheticSource:
         """A child is gone for good; the parent is started again by the next scan."""
         self._stamps.pop(space, None)
         self._lives.pop(space, None)
+
+    def keep(self) -> dict[str, Any]:
+        """Its programs' lives so far, and what will be drawn next. Not within a scan."""
+        return self.__dict__ | {"_content": self._content.keep()}
+
+    def recall(self, kept: dict[str, Any]) -> None:
+        """Go on with these lives."""
+        content = self._content
+        self.__dict__.update(kept)
+        self._content = content
+        content.recall(kept["_content"])
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -77,6 +77,23 @@ class SwapFile:
         self._used_slots -= 1
         self._lowest_free = min(self._lowest_free, handle)
 
+    def keep(self) -> tuple[list[int], bytes]:
+        """Slots in use, and what they hold, in their order."""
+        slots = np.flatnonzero(self._taken).tolist()
+        pages = [os.pread(self._fd, PAGE_BYTES, slot * PAGE_BYTES) for slot in slots]
+        return slots, b"".join(pages)
+
+    def recall(self, kept: tuple[list[int], bytes]) -> None:
+        """Hold these slots, in an empty file. Raises OSError: the file system has no room for them."""
+        slots, data = kept
+        for start, end in _runs(slots):
+            if not self._write(
+                slots[start] * PAGE_BYTES, [memoryview(data)[start * PAGE_BYTES : end * PAGE_BYTES]]
+            ):
+                raise OSError(errno.ENOSPC, "no room for the swap file of the run before")
+        self._taken[slots] = True
+        self._used_slots = len(slots)
+
     def close(self) -> None:
         """Close the file; its blocks go back to the file system."""
         if self._fd >= 0:

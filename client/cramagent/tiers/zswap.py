@@ -70,6 +70,15 @@ class Zswap:
         self._used -= len(self._pool.pop(handle))
         self._free_handles.append(handle)
 
+    def keep(self) -> tuple[dict[int, bytes], list[int]]:
+        """All pages, compressed as they are, and the handles that are free."""
+        return self._pool, self._free_handles
+
+    def recall(self, kept: tuple[dict[int, bytes], list[int]]) -> None:
+        """Hold these pages."""
+        self._pool, self._free_handles = kept
+        self._used = sum(map(len, self._pool.values()))
+
     def close(self) -> None:
         """Forget all pages."""
         self._pool.clear()
