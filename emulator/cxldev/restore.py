@@ -4,7 +4,8 @@ Its books are not read but kept anew: every page and every TRIM goes through the
 identity as ever. Faults are not armed again: what they held back or held up is free, or due.
 
 The time while nobody ran counts for what the device does by itself: queued TRIMs and staged writes that
-fell due meanwhile are done at the first tick. Leases begin anew: their hosts could not renew them.
+fell due meanwhile are done at the first tick. Leases begin anew, and what was asked back of a region is
+taken no sooner: their hosts could neither renew nor give while nobody was there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from cxldev.device import Device
 from cxldev.outcomes import POISONED, STAGED
+from cxldev.regions import AskedBack
 from cxldev.saved_state import COLUMNS, VERSION, SavedState, StateMismatch, kind_of
 from cxldev.telemetry import WatermarkLevel
 from cxldev.trim_queue import TrimQueue
@@ -62,6 +64,11 @@ def restore_device(
     regions: dict[int, Region] = {}
     for region_facts in facts["regions"]:
         region = _restore_region(power, region_facts, later_ns)
+        if region_facts["asked_back"] is not None:
+            size, forced_at_ns = region_facts["asked_back"]
+            if forced_at_ns is not None:
+                forced_at_ns += now_ns - facts["now_ns"]
+            region.asked_back = AskedBack(size, forced_at_ns)
         regions[region.number] = region
         columns = {name: state.columns[f"{region.number}.{name}"] for name in ("pages", *COLUMNS)}
         _restore_pages(power, region, columns)

@@ -156,7 +156,7 @@ def _facts(power: PowerOn) -> dict[str, Any]:
 
 
 def _region_facts(region: Region) -> dict[str, Any]:
-    account = region.account
+    account, asked = region.account, region.asked_back
     return {
         "number": region.number,
         "session": region.session,
@@ -169,6 +169,7 @@ def _region_facts(region: Region) -> dict[str, Any]:
         "credit_request": region.credit_request,
         "last_staged": region.last_staged,
         "last_staged_due_ns": region.last_staged_due_ns,
+        "asked_back": None if asked is None else [asked.logical_bytes, asked.forced_at_ns],
         "trims": region.trims.memory,
     }
 

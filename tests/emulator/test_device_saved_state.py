@@ -242,3 +242,20 @@ def test_what_is_no_part_of_its_kind_may_change() -> None:
     bench.device = restore_device(config, state, read_media, now_ns=bench.now_ns, away_ns=0)
     assert bench.read(ref, 0, 8) == random_pages(8)
     bench.device.audit()
+
+
+def test_what_was_asked_back_is_still_asked_and_taken_no_sooner() -> None:
+    """The time without a process does not count against the host, which could not give."""
+    bench = Bench()
+    ref = bench.attach()
+    bench.write(ref, 0, random_pages(64))
+    bench.device.capacity.release("alpha", 32 * 4096, bench.now_ns, force_after_ns=1_000)
+    bench.now_ns += 400
+    restart(bench, away_ns=10**9)
+    bench.now_ns += 599
+    assert bench.read(ref, 0, 64) == random_pages(64)
+    bench.now_ns += 1
+    region = bench.device.telemetry(ref, bench.now_ns).region
+    assert region is not None
+    assert region.logical_bytes == 32 * 4096
+    bench.device.audit()
