@@ -12,9 +12,11 @@ from cramlab.bench.wire import BenchError, BenchHost
 from cramlab.browser import Browser, find
 from cramlab.processes import DeviceProcess
 from ctl_helpers import Ctl
+from identity_helpers import TOKENS, token_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.e2e,
@@ -127,3 +129,20 @@ def test_a_device_that_goes_away_and_comes_back(browser: Browser, device: Device
     assert browser.run("document.getElementById('away').hidden")
     browser.until(f"Number({CHARTS}[0].dataset.samples) > {before}")
     assert browser.run("document.querySelector('.chart .mark.reset') !== null")
+
+
+def test_a_token_is_asked_for_and_taken(tmp_path: Path) -> None:
+    """Nothing of the device is shown before; a wrong token is told."""
+    tokens = token_file(tmp_path, "tokens", "prometheus")
+    args = ("--metrics-tokens", str(tokens))
+    with DeviceProcess(tmp_path, physical="1MiB", args=args) as guarded, Browser() as browser:
+        browser.open(f"http://{guarded.metrics_address}/")
+        browser.until("!document.getElementById('token-form').hidden")
+        assert not browser.run(SHOWN)
+        for token in (TOKENS["host-a"], TOKENS["prometheus"]):
+            browser.run(f"document.getElementById('token').value = '{token}'")
+            browser.run("document.querySelector('#token-form button').click()")
+            if token == TOKENS["host-a"]:
+                browser.until("document.getElementById('token-problem').innerText.includes('nobody')")
+        browser.until(SHOWN)
+        assert browser.run("document.getElementById('token-form').hidden")

@@ -133,6 +133,7 @@ function showFull(physical, telemetry) {
   const free = Number(telemetry.media_free_bytes);
   let text = "no", note = "by the last five minutes", tone = "good";
   if (telemetry.no_more_writes) [text, note, tone] = ["now", "takes no more writes", "bad"];
+  else if (!free) [text, note, tone] = ["now", "no media is free", "bad"];
   else if (slope === null) [text, note, tone] = ["–", "not known yet", ""];
   else if (slope * 3600 < -physical / 100 && lately < 0) {
     const left = free / -slope;
