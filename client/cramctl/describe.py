@@ -62,19 +62,29 @@ def describe_status(status: operator_pb2.GetStatusResponse) -> JsonDict:
 
 def describe_region(region: operator_pb2.RegionStatus) -> JsonDict:
     """One host's share."""
-    telemetry = region.telemetry
+    return {
+        **describe_share(region.telemetry),
+        "poisoned_pages": region.poisoned_pages,
+        "lease_ns": region.lease_ns,
+        "lease_remaining_ns": region.lease_remaining_ns,
+    }
+
+
+def describe_share(telemetry: types_pb2.RegionTelemetry) -> JsonDict:
+    """The same as its host sees it. What is asked back is null while nothing is."""
+    asked, forced = telemetry.HasField("asked_back_to_bytes"), telemetry.HasField("forced_in_ns")
     return {
         "region": telemetry.host,
         "size": telemetry.logical_bytes,
         "guaranteed_size": telemetry.guaranteed_media_bytes,
         "limit_size": telemetry.limit_media_bytes,
         "used_size": telemetry.media_used_bytes,
+        "room_size": telemetry.room_bytes,
         "stored_pages": telemetry.stored_pages,
         "ratio_milli": telemetry.ratio_milli,
         "trim_queued_pages": telemetry.trim_queued_pages,
-        "poisoned_pages": region.poisoned_pages,
-        "lease_ns": region.lease_ns,
-        "lease_remaining_ns": region.lease_remaining_ns,
+        "asked_back_to_size": telemetry.asked_back_to_bytes if asked else None,
+        "forced_in_ns": telemetry.forced_in_ns if forced else None,
     }
 
 
@@ -146,6 +156,15 @@ def _event_facts(event: types_pb2.Event, kind: str) -> JsonDict:
         return {"region": detached.host, "cause": cause}
     if kind == "region_resized":
         return {"region": event.region_resized.host, "size": event.region_resized.logical_bytes}
+    if kind in {"add_capacity", "release_capacity", "forced_capacity_release"}:
+        return _capacity_facts(getattr(event, kind))
+    if kind == "region_share_changed":
+        share = event.region_share_changed
+        return {
+            "region": share.host,
+            "guaranteed_size": share.guaranteed_media_bytes,
+            "limit_size": share.limit_media_bytes,
+        }
     if kind == "fault_armed":
         return {"fault": event.fault_armed.fault_id, "kind": event.fault_armed.kind}
     if kind == "fault_cleared":
@@ -155,6 +174,16 @@ def _event_facts(event: types_pb2.Event, kind: str) -> JsonDict:
     if kind == "device_reset":
         return {"next_generation": event.device_reset.next_generation}
     return {}
+
+
+def _capacity_facts(change: Message) -> JsonDict:
+    """Where, how much, and what only one of the three tells."""
+    facts = scalars(change, present=True)
+    where = facts.pop("range", None)
+    told: JsonDict = {"region": facts.pop("host")}
+    if where is not None:
+        told |= {"start": where.start, "size": where.length}
+    return told | facts
 
 
 def scalars(message: Message, *, present: bool = False) -> JsonDict:

@@ -16,6 +16,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "top": ("cramctl.top:top", "Watch the device live: media, hosts, faults, events."),
     "inject": ("cramctl.inject:inject", "Inject a fault into a live device."),
     "clear": ("cramctl.inject:clear", "Clear a fault, or all of them."),
+    "region": ("cramctl.region:region", "Grow, shrink and re-share the regions of hosts."),
     "faults": ("cramctl.inject:faults", "List the faults that are armed."),
     "demo": ("cramlab.demo.command:demo", "One device, three hosts, real programs: fill, exhaust, recover."),
     "scenario": ("cramlab.scenario.command:scenario", "Hosts, faults on a timeline, what must hold."),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    from cramwire.v1 import types_pb2
+
 CALL_DEADLINE_S: Final = 10.0
 """How long one call may take; a stream has no deadline."""
 
@@ -56,6 +58,7 @@ class Operator:
         self._channel = channel or open_channel(address, credentials)
         self._oracle = operator_pb2_grpc.OracleServiceStub(self._channel)
         self._faults = operator_pb2_grpc.FaultServiceStub(self._channel)
+        self._regions = operator_pb2_grpc.RegionServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +89,32 @@ class Operator:
         """What is armed now."""
         with self._one_line():
             return list(self._faults.ListFaults(pb.ListFaultsRequest(), timeout=CALL_DEADLINE_S).faults)
+
+    def add_capacity(self, host: str, length_bytes: int) -> types_pb2.RegionTelemetry:
+        """Grow a region's DPA space; the region as it is then."""
+        request = pb.AddCapacityRequest(host=host, length_bytes=length_bytes)
+        with self._one_line():
+            return self._regions.AddCapacity(request, timeout=CALL_DEADLINE_S).region
+
+    def release_capacity(
+        self, host: str, length_bytes: int, force_after_ns: int | None = None
+    ) -> types_pb2.RegionTelemetry:
+        """Ask for the end of a region back, and take it by force after a time, if one is given."""
+        request = pb.ReleaseCapacityRequest(
+            host=host, length_bytes=length_bytes, force_after_ns=force_after_ns
+        )
+        with self._one_line():
+            return self._regions.ReleaseCapacity(request, timeout=CALL_DEADLINE_S).region
+
+    def share_media(
+        self, host: str, *, guaranteed_bytes: int | None = None, limit_bytes: int | None = None
+    ) -> types_pb2.RegionTelemetry:
+        """Change a region's guarantee, its limit, or both."""
+        request = pb.ShareMediaRequest(
+            host=host, guaranteed_media_bytes=guaranteed_bytes, limit_media_bytes=limit_bytes
+        )
+        with self._one_line():
+            return self._regions.ShareMedia(request, timeout=CALL_DEADLINE_S).region
 
     def watch(
         self, after_sequence: int | None = None, *, wait_for_ready: bool = False

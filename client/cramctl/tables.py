@@ -40,6 +40,11 @@ def print_status(status: dict[str, Any]) -> None:
     fitting_console().print(status_view(status))
 
 
+def print_regions(regions: Sequence[dict[str, Any]]) -> None:
+    """The regions, or a line that says that there are none."""
+    fitting_console().print(_regions(regions) if regions else "no host is attached")
+
+
 def print_faults(faults: Sequence[dict[str, Any]]) -> None:
     """The armed faults, or a line that says that there are none."""
     fitting_console().print(faults_table(faults) if faults else "no fault is armed")
@@ -119,6 +124,7 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
         "media",
         "guaranteed",
         "limit",
+        "asked back",
         "pages",
         "ratio",
         "in TRIM",
@@ -133,6 +139,7 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
             format_bytes(region["used_size"]),
             format_bytes(region["guaranteed_size"]),
             format_bytes(region["limit_size"]),
+            _asked_back(region),
             f"{region['stored_pages']:,}",
             ratio(region["ratio_milli"]),
             f"{region['trim_queued_pages']:,}",
@@ -140,6 +147,16 @@ def _regions(regions: Sequence[dict[str, Any]]) -> Table:
             format_duration(region["lease_remaining_ns"]),
         )
     return table
+
+
+def _asked_back(region: dict[str, Any]) -> str:
+    """How much of the region, and when it is taken."""
+    if region["asked_back_to_size"] is None:
+        return "-"
+    wanted = format_bytes(region["size"] - region["asked_back_to_size"])
+    return (
+        wanted if region["forced_in_ns"] is None else f"{wanted} in {format_duration(region['forced_in_ns'])}"
+    )
 
 
 def faults_table(faults: Sequence[dict[str, Any]]) -> Table:

@@ -8,7 +8,7 @@ import pytest
 
 from cramlab.scenario.library import find, shipped
 from cramlab.scenario.lines import line_index
-from cramlab.scenario.model import Clear, Inject, KillHost, StartHost, StopHost
+from cramlab.scenario.model import AddCapacity, Clear, Inject, KillHost, ReleaseCapacity, StartHost, StopHost
 from cramlab.scenario.problem import ScenarioError
 from cramlab.scenario.reader import read_scenario
 from scenario_helpers import NS_PER_S, scenario_of
@@ -43,6 +43,36 @@ def test_seeds_are_drawn_from_the_scenarios_and_the_hosts_name(tmp_path: Path) -
     more = scenario_of(tmp_path, "[host.another]\npages = 500\n")
     assert [host.options["seed"] for host in more.hosts][:3] == before
     assert not set(before) & {host.options["seed"] for host in scenario_of(tmp_path, seed=8).hosts}
+
+
+def test_capacity_is_added_and_asked_back(tmp_path: Path) -> None:
+    """From each host of a group; without a time, the device waits for the host."""
+    text = """
+[[timeline]]
+at = "1s"
+add = "quiet"
+size = "4KiB"
+
+[[timeline]]
+at = "2s"
+release = "bear"
+size = "1MiB"
+force-after = "500ms"
+"""
+    assert [step.action for step in scenario_of(tmp_path, text).timeline] == [
+        AddCapacity("quiet", 4096),
+        ReleaseCapacity("bear-1", 1 << 20, NS_PER_S // 2),
+        ReleaseCapacity("bear-2", 1 << 20, NS_PER_S // 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [("", "release needs a size"), ('size = "100B"', "100 bytes are not whole pages")]
+)
+def test_capacity_is_whole_pages(tmp_path: Path, size: str, message: str) -> None:
+    """Said with the line."""
+    with pytest.raises(ScenarioError, match=message):
+        scenario_of(tmp_path, f'[[timeline]]\nat = "1s"\nrelease = "quiet"\n{size}\n')
 
 
 def test_the_timeline_is_in_the_order_of_time(tmp_path: Path) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cramctl.operator import OperatorError
-from cramlab.scenario.model import Clear, Inject, KillHost, PauseHost, ResumeHost, StartHost, StopHost
+from cramlab.scenario.model import (
+    AddCapacity,
+    Clear,
+    Inject,
+    KillHost,
+    PauseHost,
+    ReleaseCapacity,
+    ResumeHost,
+    StartHost,
+    StopHost,
+)
+from cramwire.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +88,12 @@ class Actor:
                 return f"injected {kind}"
             case Clear(label):
                 return f"cleared {label or 'all faults'}: {self._clear(label)}"
+            case AddCapacity(name, length_bytes):
+                self._operator.add_capacity(name, length_bytes)
+                return f"added {format_bytes(length_bytes)} to {name}"
+            case ReleaseCapacity(name, length_bytes, force_after_ns):
+                self._operator.release_capacity(name, length_bytes, force_after_ns)
+                return f"asked {name} for {format_bytes(length_bytes)}"
             case StartHost(name):
                 self._hosts[name].start()
                 self._happened(name, "host_started")

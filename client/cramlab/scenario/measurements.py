@@ -58,6 +58,10 @@ EVENTS: Final[Mapping[str, EventWord]] = {
         "A host's region went away.", ("host", "cause"), of_device=True, values={"cause": _DETACH_CAUSES}
     ),
     "region_resized": EventWord("A region changed its size.", ("host",), of_device=True),
+    "add_capacity": EventWord("The device added to a region.", ("host",), of_device=True),
+    "release_capacity": EventWord("The device asked a host for capacity back.", ("host",), of_device=True),
+    "forced_capacity_release": EventWord("The device took it by force.", ("host",), of_device=True),
+    "region_share_changed": EventWord("A guarantee or a limit changed.", ("host",), of_device=True),
     "fault_armed": EventWord("A fault was armed.", ("kind",), of_device=True, values={"kind": tuple(KINDS)}),
     "fault_cleared": EventWord(
         "A fault was cleared, or ran out.", ("kind",), of_device=True, values={"kind": tuple(KINDS)}

@@ -122,8 +122,26 @@ class ResumeHost:
     host: str
 
 
+@dataclass(frozen=True, slots=True)
+class AddCapacity:
+    """A host's region grows."""
+
+    host: str
+    length_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCapacity:
+    """A host is asked for the end of its region."""
+
+    host: str
+    length_bytes: int
+    force_after_ns: int | None
+    """When the device takes it; None: it waits for the host."""
+
+
 HostAction: TypeAlias = StartHost | StopHost | KillHost | PauseHost | ResumeHost
-Action: TypeAlias = Inject | Clear | HostAction
+Action: TypeAlias = Inject | Clear | AddCapacity | ReleaseCapacity | HostAction
 
 
 @dataclass(frozen=True, slots=True)

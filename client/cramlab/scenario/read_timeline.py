@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cramlab.scenario.model import Clear, Inject, KillHost, PauseHost, ResumeHost, StartHost, Step, StopHost
+from cramlab.scenario.model import (
+    AddCapacity,
+    Clear,
+    Inject,
+    KillHost,
+    PauseHost,
+    ReleaseCapacity,
+    ResumeHost,
+    StartHost,
+    Step,
+    StopHost,
+)
 from cramlab.scenario.read_fault import read_fault
 from cramlab.scenario.table import did_you_mean
+from cramwire.units import parse_bytes
+from cxldev.config import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +28,8 @@ if TYPE_CHECKING:
     from cramlab.scenario.table import Table
     from cxldev.config import DeviceConfig
 
-_VERBS: Final = ("inject", "clear", "start", "stop", "kill", "pause", "resume")
+_VERBS: Final = ("inject", "clear", "add", "release", "start", "stop", "kill", "pause", "resume")
+_OF_CAPACITY: Final = ("size", "force-after")
 _ALL: Final = "all"
 _OF_HOSTS: Final[Mapping[str, type[HostAction]]] = {
     "start": StartHost,
@@ -55,7 +69,7 @@ class TimelineReader:
             table.fail(f"an entry of the timeline does one thing: {', '.join(_VERBS)}")
         for action in self._actions(table, verbs[0], at_ns):
             yield Step(at_ns, action, table.line())
-        table.finish(_VERBS)
+        table.finish((*_VERBS, *_OF_CAPACITY))
 
     def _actions(self, table: Table, verb: str, at_ns: int) -> Iterator[Action]:
         name = table.text(verb)
@@ -73,9 +87,19 @@ class TimelineReader:
         else:
             if name not in self._groups:
                 table.fail(f"there is no host {name!r}{did_you_mean(name, self._groups)}", verb)
-            action = _OF_HOSTS[verb]
             for host in self._groups[name]:
-                yield action(host)
+                yield self._of_host(table, verb, host)
+
+    def _of_host(self, table: Table, verb: str, host: str) -> Action:
+        """What happens to one host."""
+        if verb in _OF_HOSTS:
+            return _OF_HOSTS[verb](host)
+        length = table.parsed("size", parse_bytes) if "size" in table else table.fail(f"{verb} needs a size")
+        if not length or length % PAGE_BYTES:
+            table.fail(f"{length} bytes are not whole pages of {PAGE_BYTES}", "size")
+        if verb == "add":
+            return AddCapacity(host, length)
+        return ReleaseCapacity(host, length, table.duration("force-after", None))
 
 
 def check_order(steps: Sequence[Step], hosts: Sequence[HostSpec]) -> tuple[Step, str] | None:
