@@ -28,8 +28,9 @@ def ctl(bench: Bench) -> Ctl:
     return Ctl(bench.service.operator_address)
 
 
-def test_a_region_grows_and_is_asked_back(ctl: Ctl) -> None:
+def test_a_region_grows_and_is_asked_back(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is the region as it is then, for programs and for people."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert ctl.json("region", "add", "host-a", "16KiB", "--json")["size"] == 68 * PAGE
     asked = ctl.json("region", "release", "host-a", "32KiB", "--force-after", "5s", "--json")
     assert (asked["asked_back_to_size"], asked["forced_in_ns"]) == (60 * PAGE, 5 * SECOND)
