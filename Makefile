@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 SECONDS := 600
 
-.PHONY: demo soak test check unit proto proto-current clean tools metrics-page dashboards page-picture
+.PHONY: demo soak test check unit deploy-test proto proto-current clean tools metrics-page dashboards page-picture
 .DEFAULT_GOAL := demo
 
 .venv/run.stamp: pyproject.toml constraints.txt
@@ -71,6 +71,11 @@ dashboards: .venv/test.stamp
 ## page-picture: take docs/device-page.png anew, of a device with three hosts and an exhaustion (about 80 s)
 page-picture: tools
 	@$(BIN)/python -m cramlab.page_picture docs/device-page.png
+
+## deploy-test: build the images and run compose for real, under podman; says what it could not run
+deploy-test: tools
+	@sh tests/deploy_tools.sh
+	@$(BIN)/pytest -m deploy -v tests/deploy $(ARGS)
 
 clean:
 	rm -rf .venv
