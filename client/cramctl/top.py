@@ -81,14 +81,17 @@ def _views(readings: Readings, interval: float, watching: Operator, *, once: boo
     with EventTail(watching) as tail:
         if once or not console.is_terminal:
             _each(
-                readings, interval, lambda: console.print(TopView(readings, tail.newest(), None)), once=once
+                readings,
+                interval,
+                lambda: console.print(TopView(readings, tail.newest(), None, tail.problem)),
+                once=once,
             )
             return
         with Live(
             console=console,
             screen=True,
             refresh_per_second=_REDRAWN_PER_S,
-            get_renderable=lambda: TopView(readings, tail.newest(), console.size.height),
+            get_renderable=lambda: TopView(readings, tail.newest(), console.size.height, tail.problem),
         ):
             _each(readings, interval, lambda: None, once=False)
 

@@ -33,11 +33,18 @@ _EVENTS_WITHOUT_END: Final = 8
 class TopView:
     """One moment of the device. Where the console has a height, it is filled and not exceeded."""
 
-    def __init__(self, readings: Readings, events: Sequence[dict[str, Any]], height: int | None) -> None:
+    def __init__(
+        self,
+        readings: Readings,
+        events: Sequence[dict[str, Any]],
+        height: int | None,
+        no_more_events: str = "",
+    ) -> None:
         self._readings = readings
         self._status = readings.status
         self._events = events
         self._height = height
+        self._no_more_events = no_more_events
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Top to bottom: device, hosts, faults, and as many events as there is room for."""
@@ -153,6 +160,8 @@ class TopView:
         return table
 
     def _newest(self, room: int) -> list[RenderableType]:
+        if self._no_more_events:
+            return [Text(f"no more events: {self._no_more_events}", "red", no_wrap=True, overflow="ellipsis")]
         if not self._events:
             return [Text("no event yet", "dim")]
         return [Text(event_line(event), no_wrap=True, overflow="ellipsis") for event in self._events[-room:]]

@@ -150,6 +150,7 @@ def test_once_is_two_readings(ctl: Ctl, device: FakeDevice) -> None:
     device.streams = [[started(0, 1), happened(1, no_more_writes_entered=types_pb2.NoMoreWritesEntered())]]
     shown = ctl("top", "--once", "--interval", "300ms").stdout
     assert "host-a" in shown
+    assert "no more events: " in shown, "the script of the device is over"
     assert "\x1b" not in shown
 
 
