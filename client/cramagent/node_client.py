@@ -57,6 +57,16 @@ class Region:
     lease_ns: int | None = None
 
 
+def _connecting(call: Callable[..., T]) -> Callable[..., T]:
+    """A call that waits for the connection, and so makes it.
+
+    gRPC polls a connection that is being made on the threads that wait in calls (see `tune_grpc`), and any
+    other call fails at once while there is none. If only such calls were made, a device that was
+    restarted and is a little slow to say that it speaks HTTP/2 would never be heard.
+    """
+    return partial(call, wait_for_ready=True)
+
+
 class NodeClient:
     """A channel to one device. The calls may be made from several threads; the session is given with each."""
 
@@ -107,11 +117,16 @@ class NodeClient:
     def identify(self, *, wait_s: float | None = None) -> device_pb2.IdentifyResponse:
         """What the device is; its limits hold for the calls that follow.
 
+        Args:
+            wait_s: for how long to wait for a device that is away (see `_connecting`). None: as long as
+                for any call, and whatever goes wrong is told as it was.
+
         Raises:
             NodeRefused: it says no.
             NodeSilent: it does not answer.
         """
-        said = self._control(partial(self._device.Identify, device_pb2.IdentifyRequest()), wait_s=wait_s)
+        ask = self._device.Identify if wait_s is None else _connecting(self._device.Identify)
+        said = self._control(partial(ask, device_pb2.IdentifyRequest()), wait_s=wait_s)
         self._pages_per_request = max(1, said.limits.pages_per_request)
         self._ranges_per_trim = max(1, said.limits.ranges_per_trim)
         return said
@@ -164,12 +179,14 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.RenewRequest(session=session.session, generation=session.generation)
-        return self._control(partial(self._device.Renew, request), wait_s=wait_s).telemetry
+        return self._control(partial(_connecting(self._device.Renew), request), wait_s=wait_s).telemetry
 
     def telemetry(self, session: Session, *, wait_s: float | None = None) -> types_pb2.Telemetry:
         """The device and our region, now. Raises as `renew` does."""
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
-        return self._control(partial(self._device.GetTelemetry, request), wait_s=wait_s).telemetry
+        return self._control(
+            partial(_connecting(self._device.GetTelemetry), request), wait_s=wait_s
+        ).telemetry
 
     def resize(self, session: Session, logical_bytes: int, *, wait_s: float) -> types_pb2.Telemetry:
         """Change the size of our region. Raises as `renew` does."""
