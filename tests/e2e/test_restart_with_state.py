@@ -34,7 +34,7 @@ pytestmark = pytest.mark.e2e
 DEADLINE_S = 60.0
 PAGE = 4096
 HOSTS = ("ada", "grace", "edsger")
-OPTIONS = ("--pages", "600", "--dram", "20%", "--budget", "32", "--interval", "200ms", "--lease", "30s")
+OPTIONS = ("--pages", "600", "--dram", "20%", "--budget", "32", "--interval", "200ms", "--lease", "600s")
 SESSION_PAGES = 512
 
 
