@@ -81,6 +81,13 @@ def test_an_exhausted_device_is_told_of_by_alertmanager(engine: Engine) -> None:
     engine.until(lambda: values(engine, "cxldev_watermark_level < 5") != [], "the level rises again")
 
 
+def test_hosts_end_well_and_every_byte_was_right(engine: Engine) -> None:
+    """Stopped by compose, they verify all their pages first; exit status 0 says that no byte was wrong."""
+    engine.compose("stop", "--timeout", "60", *HOSTS)
+    for host in HOSTS:
+        assert engine.inspect(host)["State"]["ExitCode"] == 0, engine.log(host)
+
+
 def test_a_device_that_is_restarted_is_the_same(engine: Engine) -> None:
     """It was saved on its volume when it was stopped: same generation, restored."""
     before = json.loads(engine.cramctl("status", "--json"))
@@ -88,13 +95,6 @@ def test_a_device_that_is_restarted_is_the_same(engine: Engine) -> None:
     engine.until(lambda: engine.log("device").count("cxldevd: hosts ") == 2, "it serves again")
     after = json.loads(engine.cramctl("status", "--json"))
     assert after["generation"] == before["generation"]
-
-
-def test_hosts_end_well_and_every_byte_was_right(engine: Engine) -> None:
-    """Stopped by compose, they verify all their pages first; exit status 0 says that no byte was wrong."""
-    engine.compose("stop", "--timeout", "60", *HOSTS)
-    for host in HOSTS:
-        assert engine.inspect(host)["State"]["ExitCode"] == 0, engine.log(host)
 
 
 def test_grafana_has_the_dashboards(engine: Engine) -> None:
