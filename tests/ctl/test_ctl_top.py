@@ -161,8 +161,11 @@ def test_a_short_interval_is_refused(ctl: Ctl) -> None:
     assert "at least 100ms" in result.stderr
 
 
-def test_a_table_in_a_pipe_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_a_pipe_is_not_wrapped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One line a host, whatever width a terminal would have had."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     status = told()
     status.regions[0].telemetry.host = "a-host-with-a-name-" * 4
     print_status(describe_status(status))

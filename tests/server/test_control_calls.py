@@ -34,7 +34,11 @@ def test_attach_gives_a_region(bench: Bench) -> None:
     assert made.generation == bench.service.generation
     assert made.lease_ns == SECOND
     assert made.telemetry.region == types_pb2.RegionTelemetry(
-        host="a", logical_bytes=MIB, guaranteed_media_bytes=PAGE, limit_media_bytes=2 * PAGE
+        host="a",
+        logical_bytes=MIB,
+        guaranteed_media_bytes=PAGE,
+        limit_media_bytes=2 * PAGE,
+        room_bytes=2 * PAGE,
     )
 
 

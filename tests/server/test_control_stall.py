@@ -101,6 +101,9 @@ def test_an_attach_that_was_given_up_does_not_happen(bench: Bench) -> None:
     call: Any = bench.device.Attach.future(request, timeout=DEADLINE_S)
     stalled(bench, 1)
     call.cancel()
+    # The device hears of it a moment later.
+    while bench.service._requests.running_now().get("attach"):
+        assert not call.running()
     bench.clear()
     assert bench.attach().session
 
