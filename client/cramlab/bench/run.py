@@ -20,6 +20,7 @@ from cramlab.bench.suite import FULL, QUICK, Bench, NotAvailable, Suite, run_rou
 from cramlab.bench.throughput import IN_FLIGHT
 from cramlab.bench.wire import BenchError
 from cramlab.bench.worker import WorkerFailed
+from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import ProcessError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def run_bench(
         # Where nobody knows the width, lines are long enough for the table.
         console = Console(width=_TABLE_WIDTH)
     try:
-        with tempfile.TemporaryDirectory(prefix="cramctl-bench-") as name:
+        with sigterm_as_interrupt(), tempfile.TemporaryDirectory(prefix="cramctl-bench-") as name:
             folder = Path(name)
             with console.status("gathering pages of real programs"):
                 corpus = gather(folder, scale.pages, seed=seed, zstd_level=_ZSTD_LEVEL)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
 
@@ -18,10 +17,8 @@ from cramlab.demo.scenario import Outcome, PromiseBroken, Scenario
 from cramlab.demo.stage import CAST, Stage
 from cramlab.demo.summary import judge, summarise, table
 from cramlab.demo.view import LineView, LiveView
+from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import ProcessError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 INTERRUPTED: Final = 130
 
@@ -33,15 +30,12 @@ def run_demo(json_file: Path | None, *, seed: int, keep_logs: bool) -> int:
     outcome = Outcome()
     problems: list[str] = []
     began = time.monotonic()
-    # Whoever ends the demo from outside wants its children ended as well.
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        problems += _perform(console, folder, seed, outcome)
+        with sigterm_as_interrupt():
+            problems += _perform(console, folder, seed, outcome)
     except KeyboardInterrupt:
         console.print(f"interrupted; all processes were stopped; logs are in {folder}", highlight=False)
         return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, before)
     outcome.seconds = time.monotonic() - began
     summary = summarise(outcome, len(CAST), problems)
     if json_file is not None:
@@ -75,7 +69,3 @@ def _perform(console: Console, folder: Path, seed: int, outcome: Outcome) -> lis
     if stage.device.returncode != 0:
         problems.append(f"the device ended with {stage.device.returncode}")
     return problems
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from cramctl.operator import OperatorError
+from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import ProcessError
 from cramlab.scenario.evaluate import evaluate, passed
 from cramlab.scenario.junit import write_junit
@@ -22,8 +22,6 @@ from cramlab.scenario.view import LineView, LiveView, verdict_table
 from cramlab.simulated.simulate import NotSimulated, simulate
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from cramlab.scenario.measurements import Outcome
     from cramlab.scenario.model import Scenario
 
@@ -46,10 +44,9 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
     """Run it, show it, write what was asked for; the exit code."""
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix=f"cramctl-{scenario.name}-"))
-    # Whoever ends the run from outside wants its children ended as well.
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        outcome = _perform(console, scenario, folder, simulated=wanted.simulated)
+        with sigterm_as_interrupt():
+            outcome = _perform(console, scenario, folder, simulated=wanted.simulated)
     except KeyboardInterrupt:
         console.print(f"interrupted; all processes were stopped; logs are in {folder}", highlight=False)
         return INTERRUPTED
@@ -61,8 +58,6 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
         console.print(f"the scenario could not be run: {error}", style="red", markup=False, soft_wrap=True)
         console.print(f"logs are in {folder}", highlight=False, soft_wrap=True)
         return BROKEN
-    finally:
-        signal.signal(signal.SIGTERM, before)
     verdicts = evaluate(outcome)
     if wanted.json_file is not None:
         write_report(wanted.json_file, make_report(outcome, verdicts))
@@ -95,7 +90,3 @@ def _perform(console: Console, scenario: Scenario, folder: Path, *, simulated: b
         if simulated:
             return simulate(scenario, view, folder=folder)
         return run_live(scenario, folder, view)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    raise KeyboardInterrupt

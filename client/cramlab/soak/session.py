@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
 
 from cramctl.operator import OperatorError
+from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import ProcessError
 from cramlab.soak.judge import as_json, judge
 from cramlab.soak.plan import draw_plan
 from cramlab.soak.run import Soak
 from cramlab.soak.view import View, show_result
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 INTERRUPTED: Final = 130
 
@@ -36,20 +33,17 @@ def run_soak(seconds: float, hosts: int, seed: int | None, json_file: Path | Non
     )
     view = View(console, seconds, hosts, folder / "steps.log")
     run = Soak(plan, seed, folder, view)
-    # Whoever ends the soak from outside wants its children ended as well.
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with view:
-            outcome = run.run()
-        outcome.problems += judge(outcome)
+        with sigterm_as_interrupt():
+            with view:
+                outcome = run.run()
+            outcome.problems += judge(outcome)
     except KeyboardInterrupt:
         console.print(f"interrupted; all processes were stopped; logs are in {folder}", highlight=False)
         return INTERRUPTED
     except (ProcessError, OperatorError) as error:
         outcome = run.outcome
         outcome.problems.append(str(error))
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
     show_result(console, outcome)
@@ -66,7 +60,3 @@ def run_soak(seconds: float, hosts: int, seed: int | None, json_file: Path | Non
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    raise KeyboardInterrupt
