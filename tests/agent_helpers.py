@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cramagent.accesses import Accesses
 from cramagent.dram import Dram
 from cramagent.link import NodeLink
+from cramagent.log import AgentLog
 from cramagent.losses import Losses
 from cramagent.machine import Machine, Plan
 from cramagent.messages import Stop
@@ -241,7 +242,7 @@ class RunningAgent:
             self.machine,
             self.inbox,
             pace,
-            say=self.said.append,
+            log=AgentLog(self.said.append),
             publish=self._published,
             note=lambda _wall_time_ns, event: self.noted.append(event),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cramagent.log import LOG_FORMS, LOG_LEVELS
 from cramagent.options import AmountType, BudgetType, SizeType, TimeType, choice, option, read_config
 from cramagent.patterns import PatternError
 from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
@@ -166,6 +167,13 @@ def cli() -> None:
     type=FILE,
 )
 @option("--quiet", "Say only what is wrong.", is_flag=True)
+@option(
+    "--log-format",
+    "plain: sentences. text, json: one line per event on stderr, with its facts; no summary.",
+    type=click.Choice(LOG_FORMS),
+    default="plain",
+)
+@option("--log-level", "The least that is told.", type=click.Choice(LOG_LEVELS), default="info")
 def run(host: str | None, **options: Any) -> int:
     """Run a host on a device, until it is stopped (SIGTERM, Ctrl-C), its source ends, or a limit is met.
 

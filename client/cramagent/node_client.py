@@ -7,15 +7,17 @@ the control calls.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
 from cramagent.channel import open_channel
 from cramagent.clock import SYSTEM_CLOCK
+from cramagent.log import SESSION_CHARS, log_event
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, unanswered
@@ -97,6 +99,8 @@ class NodeClient:
         """What the last refused write said about the device; the main loop takes it away."""
         self.largest_bytes = 0
         """The largest that our region ever was, as far as we were told."""
+        self.facts: dict[str, Any] = {"device": address}
+        """What goes with every log line about this node."""
         self.gone_reason = ""
         """The wire's reason why the last call met no session."""
 
@@ -161,15 +165,21 @@ class NodeClient:
         said = self._control(attach, wait_s=wait_s)
         self.largest_bytes = region.logical_bytes
         session = Session(said.session, said.generation, said.lease_ns)
+        self._speaks_of(session)
         self._take_lane(session, until)
         return session, said.telemetry
 
     def resume(self, session: Session) -> types_pb2.Telemetry:
         """Go on with a session that another process held. Raises as `renew` does."""
         until = self._now_s() + self._timeout_s
+        self._speaks_of(session)
         telemetry = self.renew(session, wait_s=self._timeout_s)
         self._take_lane(session, until)
         return telemetry
+
+    def _speaks_of(self, session: Session) -> None:
+        name = session.session[:SESSION_CHARS]
+        self.facts = {"device": self._address, "generation": session.generation, "session": name}
 
     def renew(self, session: Session, *, wait_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
@@ -334,6 +344,8 @@ class NodeClient:
         else:
             self._lane = LaneRoad(lane, session, self._grpc)
             return
+        level = logging.INFO if self._address.startswith("unix:") else logging.DEBUG
+        log_event("lane_unavailable", level=level, **self.facts, reason=str(refusal))
         if self._transport == "lane":
             try:
                 self.detach(session, wait_s=self._left(until))

@@ -27,6 +27,7 @@ from cramwire.channel import ClientCredentials
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cramagent.log import LogForm
     from cramagent.options import Amount
     from cramagent.patterns import Pattern
     from cramagent.roads import Transport
@@ -100,6 +101,8 @@ class Options(TypedDict):
     ready_file: Path | None
     state: Path | None
     quiet: bool
+    log_format: LogForm
+    log_level: str
 
 
 def policy_settings(options: Options, source: Source) -> PolicySettings:

@@ -7,6 +7,7 @@ of the device is acted on at once.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ from cramagent.messages import (
     SessionOver,
     Stop,
 )
+from cramagent.node_log import NodeLog
 from cramagent.refusals import NodeRefused, NodeSilent, ProtocolBroken
 from cramagent.verifier import Verified
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cramagent.clock import Inbox
+    from cramagent.log import AgentLog
     from cramagent.machine import Machine
     from cramagent.messages import Message
     from cramagent.sources.changes import Change
@@ -90,7 +93,7 @@ class Runner:
         inbox: Inbox[Message],
         pace: Pace,
         *,
-        say: Callable[[str], None],
+        log: AgentLog,
         publish: Callable[[Machine], None],
         note: Callable[[int, str], None],
         keep: Callable[[Machine], None] | None = None,
@@ -101,10 +104,11 @@ class Runner:
         self._now_ns = machine.clock.now_ns
         self._inbox = inbox
         self._pace = pace
-        self._say = say
         self._publish = publish
         self._note = note
         self._changes = NodeChanges()
+        self._lines = NodeLog(log, machine)
+        self._tell = self._lines.tell
         self._scan: Iterator[Change | None] | None = None
         self._next_scan_ns = 0
         self._next_background_ns = 0
@@ -130,7 +134,7 @@ class Runner:
                 self._end_scan()
         except OutOfMemory as full:
             self._reason = "out_of_memory"
-            self._say(str(full))
+            self._tell("out_of_memory", str(full), level=logging.ERROR)
         except _BREAKS as broken:
             self._fail(broken)
         verified = Verified()
@@ -139,12 +143,13 @@ class Runner:
         except _BREAKS as broken:
             self._fail(broken)
         self._publish(self._machine)
+        self._lines.look(self._now_ns(), last=True)
         ran_ns, detached = self._now_ns() - began_ns, self._detach()
         return Ending(self._reason, ran_ns, verified, detached, self._error)
 
     def _fail(self, broken: Exception) -> None:
         """The run cannot go on, or its end cannot be verified: what broke first is what is told."""
-        self._say(f"failed: {broken}")
+        self._tell("failed", f"failed: {broken}", level=logging.ERROR)
         if not self._error:
             self._reason, self._error = "failed", str(broken)
 
@@ -197,16 +202,20 @@ class Runner:
         online = machine.link.state is LinkState.UP
         for event in self._changes.look(node_open=machine.host.node_open, online=online):
             self._note(machine.clock.wall_ns(), event)
+            self._lines.node_changed(event)
 
     def _show(self, now_ns: int) -> None:
         """Publish a picture, and say if the node opened or closed: a snapshot is too dear for every turn."""
         self._next_publish_ns = now_ns + _PUBLISH_NS
         self._publish(self._machine)
+        self._lines.look(now_ns)
         is_open = self._machine.host.node_open
         if is_open != self._was_open and self._host_knows is LinkState.UP and now_ns >= self._next_say_ns:
             # A node at its region's limit may open and close many times a second: say it once.
             self._next_say_ns = now_ns + NS_PER_S
-            self._say("the node is open" if is_open else "the node is closed: the device is short of media")
+            self._lines.say(
+                "the node is open" if is_open else "the node is closed: the device is short of media"
+            )
             self._was_open = is_open
 
     def _step_scan(self, now_ns: int) -> bool:
@@ -227,7 +236,8 @@ class Runner:
             machine.tally.scans += 1
             if not self._drawing_since_ns:
                 self._drawing_since_ns = self._now_ns()
-                self._say(f"{len(machine.truth)} pages stored; the accesses begin")
+                pages = len(machine.truth)
+                self._tell("stored", f"{pages} pages stored; the accesses begin", pages=pages)
             return False
         if change is not None:
             machine.workload.apply(change)
@@ -261,6 +271,8 @@ class Runner:
         return self._paused and self._drawing_since_ns > 0
 
     def _pause(self, *, stand_still: bool) -> None:
+        if self._paused != stand_still:
+            self._tell("programs_stand_still" if stand_still else "programs_go_on")
         if self._paused and not stand_still and self._drawing_since_ns and self._pace.rate:
             # What was due meanwhile is not made up for.
             self._drawing_since_ns = self._now_ns() - self._drawn * NS_PER_S // self._pace.rate
@@ -324,12 +336,14 @@ class Runner:
                 machine.performer.drive(machine.host.poison_told(dpas))
             case EventsMissed(_, count):
                 machine.tally.events_missed += count
+                self._lines.often("events_missed", events=count)
                 machine.link.ask()
             case EventDropped(_, late):
                 machine.tally.events_late += late
                 machine.tally.events_repeated += not late
             case ControlSilent():
                 machine.tally.control_silences += 1
+                self._lines.often("control_silent", level=logging.WARNING)
                 machine.link.up()
                 self._tell_host()
             case LinkDown():
@@ -358,7 +372,7 @@ class Runner:
         machine.tally.reattaches += 1
         machine.attached(telemetry)
         self._host_knows = LinkState.UP
-        self._say(f"attached again, generation {telemetry.generation}")
+        self._lines.attached_again(telemetry.generation)
 
     def _tell_host(self) -> None:
         """Bring the policy to what the link knows, once for each change."""
@@ -368,24 +382,26 @@ class Runner:
         self._host_knows = state
         if state is LinkState.UP:
             machine.host.node_reachable()
-            self._say("the device answers again")
+            self._tell("link_up", "the device answers again")
         elif state is LinkState.DOWN:
             machine.host.node_unreachable()
-            self._say("the device does not answer: going on with DRAM and swap")
+            sentence = "the device does not answer: going on with DRAM and swap"
+            self._tell("link_down", sentence, level=logging.WARNING)
         else:
             machine.host.node_lost()
             machine.workload.tell_losses()
             told, self._losses_said = self._losses_said, machine.host.counters.pages_lost_reset
-            self._say(
-                f"the session is over ({machine.link.over_reason}): {self._losses_said - told} pages are lost"
-            )
+            self._lines.session_over(self._losses_said - told)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def _verify(self) -> Verified:
         """Every page once more; a device that is silent is waited for, a while."""
         machine = self._machine
-        self._say(f"{self._reason}: verifying {len(machine.truth)} pages")
+        pages = len(machine.truth)
+        self._tell(
+            "verifying", f"{self._reason}: verifying {pages} pages", exit_reason=self._reason, pages=pages
+        )
         machine.performer.settle()
         until = self._now_ns() + self._pace.patience_ns
         while machine.link.state is LinkState.DOWN and (left := until - self._now_ns()) > 0:
@@ -413,7 +429,7 @@ class Runner:
             self._fail(error)
             return False
         self._machine.link.leave()
-        self._say("kept: the session is left to the next run")
+        self._tell("state_saved", "kept: the session is left to the next run")
         return True
 
     def _detach(self) -> bool:
@@ -424,6 +440,8 @@ class Runner:
         try:
             self._machine.link.close()
         except (NodeRefused, NodeSilent) as error:
-            self._say(f"not detached: {error}")
+            self._tell("not_detached", f"not detached: {error}", level=logging.WARNING)
             return False
+        if had_session:
+            self._tell("detached")
         return had_session

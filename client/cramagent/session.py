@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +17,7 @@ from cramagent.channel import device_target, open_channel
 from cramagent.journal import Journal
 from cramagent.kept_state import StateUnusable, read_state, use_up, write_state
 from cramagent.link import NodeLink
+from cramagent.log import logging_as
 from cramagent.machine import Machine
 from cramagent.messages import Pause, Stop
 from cramagent.metrics import AgentCollector, serve_metrics
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from cramagent.log import AgentLog
     from cramagent.messages import Message
 
 
@@ -58,6 +61,13 @@ _HINTS: Final = {
     "GUARANTEE_CAPACITY": "; ask for less with --guaranteed",
 }
 """What to change on our command line, by the reason of a refused attach."""
+
+_ENDED_WITH: Final = (
+    *("exit_reason", "error", "pages_verified", "pages_mismatched", "pages_lost", "pages_unread"),
+    *("demotions", "promotions", "writebacks", "no_more_writes", "bus_errors", "reattaches"),
+    *("accesses", "wall_seconds", "detached"),
+)
+"""What the last line says of the report."""
 
 
 class RunFailed(Exception):
@@ -72,7 +82,18 @@ def run_agent(host: str, options: Options) -> int:
         RunFailed: the device or a file is not to be had.
         KeyboardInterrupt: a second signal came.
     """
-    say = _silent if options["quiet"] else _say
+    level = "error" if options["quiet"] else options["log_level"]
+    with logging_as(options["log_format"], level, host, _say) as log:
+        try:
+            return _run(host, options, log)
+        except RunFailed as failed:
+            if options["log_format"] == "plain":
+                raise
+            log.tell("failed", str(failed), level=logging.ERROR)
+            return 1
+
+
+def _run(host: str, options: Options, log: AgentLog) -> int:
     check_paths(options)
     wanted_pace = pace(options)
     metrics_at = metrics_address(options["metrics"])
@@ -99,10 +120,17 @@ def run_agent(host: str, options: Options) -> int:
         collector = AgentCollector()
         served = stack.enter_context(_metrics(collector, metrics_at))
         stack.enter_context(_signals(inbox))
-        begin(machine, options, settings, say)
+        begin(machine, options, settings, log)
         collector.publish(machine)
         at = f"{options['device']} by {client.transport}"
-        say(f"{host} attached to {at}, generation {link.generation}; metrics at {served}")
+        log.tell(
+            "attached",
+            f"{host} attached to {at}, generation {link.generation}; metrics at {served}",
+            **client.facts,
+            transport=client.transport,
+            region_bytes=machine.logical_bytes,
+            metrics=served,
+        )
         if options["ready_file"] is not None:
             session = link.session
             facts: dict[str, str | int] = {
@@ -119,7 +147,7 @@ def run_agent(host: str, options: Options) -> int:
             machine,
             inbox,
             wanted_pace,
-            say=say,
+            log=log,
             publish=collector.publish,
             note=note,
             keep=None if state is None else partial(write_state, state, settings=settings),
@@ -129,7 +157,14 @@ def run_agent(host: str, options: Options) -> int:
         if options["json"] is not None:
             _write(options["json"], lambda path: write_report(path, report))
         code = exit_code(machine, ending)
-        if code or not options["quiet"]:
+        log.tell(
+            "ended",
+            **client.facts,
+            level=logging.ERROR if code else logging.INFO,
+            exit_status=code,
+            **{name: report[name] for name in _ENDED_WITH},
+        )
+        if options["log_format"] == "plain" and (code or not options["quiet"]):
             click.echo(summary(report))
         return code
 
@@ -153,7 +188,7 @@ def open_client(options: Options) -> NodeClient:
     return NodeClient(options["device"], options["device_timeout"], options["transport"], channel=channel)
 
 
-def begin(machine: Machine, options: Options, settings: dict[str, Any], say: Callable[[str], None]) -> None:
+def begin(machine: Machine, options: Options, settings: dict[str, Any], log: AgentLog) -> None:
     """Get the region; the one of the run before, and all that it held, where `--state` has one.
 
     Raises:
@@ -178,12 +213,21 @@ def begin(machine: Machine, options: Options, settings: dict[str, Any], say: Cal
         raise RunFailed(f"--state: {path} cannot be used: {error}") from error
     except OSError as error:
         raise RunFailed(f"--state: {path}: {error.strerror}") from error
+    facts = machine.link.client.facts
     if telemetry is None:
-        say(f"the session of the run before is over ({machine.link.over_reason})")
+        reason = machine.link.over_reason
+        sentence = f"the session of the run before is over ({reason})"
+        log.tell("session_not_resumed", sentence, level=logging.WARNING, **facts, reason=reason)
         return
     machine.resumed(telemetry, kept.logical_bytes)
     found = machine.verifier.verify()
-    say(f"gone on with: {found.compared} pages verified, {found.lost} lost, {found.unread} unread")
+    log.tell(
+        "session_resumed",
+        f"gone on with: {found.compared} pages verified, {found.lost} lost, {found.unread} unread",
+        **facts,
+        pages_verified=found.compared,
+        pages_lost=found.lost,
+    )
 
 
 def attach(machine: Machine, options: Options, *, take_over: bool = False) -> None:
@@ -297,7 +341,3 @@ def _say(text: str) -> None:
 
 def _unnoted(_wall_time_ns: int, _event: str) -> None:
     """For runs without --events."""
-
-
-def _silent(_text: str) -> None:
-    """For --quiet."""

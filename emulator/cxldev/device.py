@@ -180,6 +180,10 @@ class Device:
         """Name of the host that holds a session."""
         return self._region(ref, now_ns).host
 
+    def holder(self, ref: SessionRef) -> str:
+        """As `host_of`, as of the last call: no time passes, no lease runs out of being asked."""
+        return self._power.regions.find(ref).host
+
     # -- data -----------------------------------------------------------------------------------
 
     def begin_write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,9 +11,10 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cramwire.refusal import CODES
+from cramwire.request_id import request_id_of
 from cxldev.errors import CommandLost, DeviceError, InvalidField
-from cxldevd.errors import TABLE, DeviceBusy, Unauthenticated, status_of
-from cxldevd.log import LOG
+from cxldevd.call_lines import SLOW_NS
+from cxldevd.errors import TABLE, DeviceBusy, Unauthenticated, naming_request, status_of
 from cxldevd.losses import AnswerLost
 from cxldevd.pools import arrived
 from cxldevd.waiting import CallerGone
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cxldev.config import DeviceConfig
+    from cxldevd.call_lines import CallLines
     from cxldevd.clock import Clock
     from cxldevd.identity.gate import Gate
     from cxldevd.losses import Losses
@@ -46,18 +47,33 @@ class Guard:
     clock: Clock
     metrics: RequestMetrics
     losses: Losses
+    lines: CallLines
     gate: Gate | None = None
     """What callers pass; None: there is nothing to show."""
 
-    def refuse(self, operation: str, error: Exception, context: grpc.ServicerContext) -> None:
+    def refuse(
+        self, operation: str, error: Exception, context: grpc.ServicerContext, request: Any = None
+    ) -> None:
         """End the call with the status that the error has in the table; raises, as gRPC wants it."""
-        status = self.refused(operation, error)
+        status = self.refused(operation, error, request_id_of(context.invocation_metadata()), request)
         if status.details:
             context.abort_with_status(rpc_status.to_status(status))
         context.abort(CODES[status.code], status.message)
 
-    def refused(self, operation: str, error: Exception) -> status_pb2.Status:
-        """The status that the error has in the table, counted; what has none is a bug, and logged."""
+    def lose(
+        self, operation: str, lost: CommandLost, context: grpc.ServicerContext, request: Any = None
+    ) -> None:
+        """Keep the answer from the caller, and end the call at last; raises, as `refuse`."""
+        self.lines.lost(operation, lost, request_id_of(context.invocation_metadata()), request)
+        self.refuse(operation, self.losses.happen(lost, context), context, request)
+
+    def refused(
+        self, operation: str, error: Exception, request_id: str, request: Any = None
+    ) -> status_pb2.Status:
+        """The status that the error has in the table, counted and logged; what has none is a bug.
+
+        `request`: the message, or the session that it is for; None: there is neither.
+        """
         if isinstance(error, CallerGone):
             status = status_pb2.Status(code=code_pb2.CANCELLED, message="the caller is gone")
         elif isinstance(error, AnswerLost):
@@ -65,14 +81,22 @@ class Guard:
         elif isinstance(error, DeviceError) and type(error) in TABLE:
             status = status_of(error, self.config)
             self.metrics.refused(type(error))
+            self.lines.refused(operation, TABLE[type(error)].name, status.message, request_id, request)
         else:
-            LOG.log(logging.ERROR, "call failed", exc_info=error, extra={"facts": {"operation": operation}})
+            self.lines.failed(operation, error, request_id, request)
             said = (
                 f"{operation} failed inside the service ({type(error).__name__}); its log has the traceback"
             )
             status = status_pb2.Status(code=code_pb2.INTERNAL, message=said)
         self.metrics.ended(operation, CODES[status.code])
+        naming_request(status, request_id)
         return status
+
+    def took(self, operation: str, wall_ns: int, context: grpc.ServicerContext, request: Any) -> None:
+        """Count how long a call took, and tell of one that took long."""
+        self.metrics.took(operation, wall_ns)
+        if wall_ns > SLOW_NS:
+            self.lines.slow(operation, wall_ns, request_id_of(context.invocation_metadata()), request)
 
 
 class UnaryCall(Generic[_Q, _R]):
@@ -97,6 +121,7 @@ class UnaryCall(Generic[_Q, _R]):
         arrived()
         guard, operation = self._guard, self._operation
         began_ns = guard.clock.now_ns()
+        request: _Q | None = None
         with guard.metrics.running(operation):
             try:
                 # Not by gRPC, which would answer bytes that are no message INTERNAL, without a reason.
@@ -108,13 +133,13 @@ class UnaryCall(Generic[_Q, _R]):
                 guard.refuse(operation, _no_message(operation), context)
                 raise
             except CommandLost as lost:
-                guard.refuse(operation, guard.losses.happen(lost, context), context)
+                guard.lose(operation, lost, context, request)
                 raise
             except Exception as error:
-                guard.refuse(operation, error, context)
+                guard.refuse(operation, error, context, request)
                 raise
             finally:
-                guard.metrics.took(operation, guard.clock.now_ns() - began_ns)
+                guard.took(operation, guard.clock.now_ns() - began_ns, context, request)
             guard.metrics.ended(operation, grpc.StatusCode.OK)
             return answer
 
@@ -139,6 +164,7 @@ class StreamCall(Generic[_Q, _R]):
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> Iterator[_R]:
         """Answer until the stream ends, or abort with a status."""
         guard, operation = self._guard, self._operation
+        request: _Q | None = None
         with guard.metrics.running(operation, stream=True):
             try:
                 request = self._parse(message)
@@ -149,10 +175,10 @@ class StreamCall(Generic[_Q, _R]):
                 guard.refuse(operation, _no_message(operation), context)
                 raise
             except CommandLost as lost:
-                guard.refuse(operation, guard.losses.happen(lost, context), context)
+                guard.lose(operation, lost, context, request)
                 raise
             except Exception as error:
-                guard.refuse(operation, error, context)
+                guard.refuse(operation, error, context, request)
                 raise
             # Streams end by being refused, or because their reader went away.
             guard.metrics.ended(operation, grpc.StatusCode.CANCELLED)

@@ -60,7 +60,7 @@ class Connections:
                 with contextlib.suppress(OSError):  # it went away by itself
                     each.shutdown(socket.SHUT_RDWR)
                     closed += 1
-        log_event("connection dropped", level=logging.DEBUG, peer=peer, closed=closed, why=why)
+        log_event("connection_dropped", level=logging.DEBUG, peer=peer, closed=closed, why=why)
         return closed
 
     def _leads_to(self, each: socket.socket, peer: str) -> bool:

@@ -235,6 +235,12 @@ def status_of(error: errors.DeviceError, config: DeviceConfig) -> status_pb2.Sta
     )
 
 
+def naming_request(status: status_pb2.Status, request_id: str) -> None:
+    """Let a refusal say which call it ends, if the caller gave it an id."""
+    if request_id:
+        status.details.append(_packed(error_details_pb2.RequestInfo(request_id=request_id)))
+
+
 def _write_numbers(error: errors.WriteRefused) -> dict[str, str]:
     told = {
         "accepted_pages": error.accepted_pages,

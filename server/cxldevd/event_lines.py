@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from cxldevd.runtime import Runtime
 
 _NAMES: Final[dict[type[EventKind], str]] = {
-    events.WatermarkCrossed: "watermark crossed",
-    events.NoMoreWritesEntered: "no more writes",
-    events.NoMoreWritesLeft: "writes again",
-    events.PoisonFound: "poison found",
+    events.WatermarkCrossed: "watermark_crossed",
+    events.NoMoreWritesEntered: "no_more_writes",
+    events.NoMoreWritesLeft: "writes_again",
+    events.PoisonFound: "poison_found",
     events.RegionAttached: "attached",
     events.RegionDetached: "detached",
     events.RegionResized: "resized",
-    events.AddCapacity: "capacity added",
-    events.ReleaseCapacity: "capacity asked back",
-    events.ForcedCapacityRelease: "capacity taken by force",
-    events.RegionShareChanged: "share changed",
-    events.FaultArmed: "fault armed",
-    events.FaultCleared: "fault cleared",
+    events.AddCapacity: "capacity_added",
+    events.ReleaseCapacity: "capacity_asked_back",
+    events.ForcedCapacityRelease: "capacity_taken_by_force",
+    events.RegionShareChanged: "share_changed",
+    events.FaultArmed: "fault_armed",
+    events.FaultCleared: "fault_cleared",
     events.DeviceReset: "reset",
 }
+_LEASE_EXPIRED: Final = "lease_expired"
+EVENT_NAMES: Final = frozenset({*_NAMES.values(), _LEASE_EXPIRED})
+"""All that the device's events can be called."""
 _WARNINGS: Final = (
     events.NoMoreWritesEntered,
     events.PoisonFound,
@@ -43,7 +46,7 @@ def log_device_event(event: Event) -> None:
     kind = event.kind
     name = _NAMES[type(kind)]
     if isinstance(kind, events.RegionDetached) and kind.cause is events.DetachCause.LEASE_EXPIRED:
-        name = "lease expired"
+        name = _LEASE_EXPIRED
     facts: dict[str, Any] = {field.name: _plain(getattr(kind, field.name)) for field in fields(kind)}
     if "host" not in facts and event.telemetry.region is not None:
         facts["host"] = event.telemetry.region.host
@@ -94,7 +97,7 @@ class EventLines:
                 following = None if batch else power.next
             if missed is not None:
                 log_event(
-                    "events not logged",
+                    "events_not_logged",
                     level=logging.WARNING,
                     first=missed.first_sequence,
                     last=missed.last_sequence,

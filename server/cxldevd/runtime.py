@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cxldev.device import Device
 from cxldevd.errors import DeviceBusy
-from cxldevd.log import LOG
+from cxldevd.log import log_event
 from cxldevd.wake import Wake
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Runtime:
             try:
                 with self.device() as (device, now_ns):
                     self._due_ns = device.advance(now_ns)
-            except Exception:  # noqa: BLE001 - without this thread no lease would ever run out again
-                LOG.log(logging.ERROR, "timer failed", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - without this thread no lease would ever run out again
+                log_event("timer_failed", level=logging.ERROR, error=error)
                 self._due_ns = self.clock.now_ns() + _AFTER_A_BUG_NS
             self._timer_wake.wait(seen, self._due_ns)

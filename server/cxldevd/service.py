@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from cramwire.transport import server_options
 from cxldevd.attach_rate import AttachRate
+from cxldevd.call_lines import CallLines
 from cxldevd.calls import Guard, Service
 from cxldevd.clock import Clock, SystemClock
 from cxldevd.connections import Connections
@@ -76,7 +77,8 @@ class Cxldevd:
         metrics = RequestMetrics(registry)
         self.keyring = Keyring(settings)
         self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
-        guard = Guard(device, clock, metrics, losses, self.keyring.host_gate(self.runtime))
+        lines = CallLines(self.runtime)
+        guard = Guard(device, clock, metrics, losses, lines, self.keyring.host_gate(self.runtime))
         operators_guard = replace(guard, gate=self.keyring.operator_gate())
         in_flight = InFlight(settings.max_in_flight_bytes, settings.in_flight_host_bytes)
         attaches = AttachRate(settings.attach_rate_host, settings.attach_rate, clock.now_ns())

@@ -101,7 +101,7 @@ class StateKeeper:
             self._folder.put_aside()
             why = f"the saved state was damaged: {damaged}"
         if why != "nothing was saved":
-            log_event("state not used", level=logging.WARNING, reason=why, generation=generation)
+            log_event("state_not_used", level=logging.WARNING, reason=why, generation=generation)
         self._folder.used_by(generation)
         return Device(config, generation=generation, now_ns=now_ns), f"new: {why}"
 
@@ -188,10 +188,10 @@ class StateKeeper:
             self._save(runtime)
         except StateOvertaken:
             self.counts.overtaken += 1
-            log_event("save given up", level=logging.DEBUG, reason="the device changed meanwhile")
+            log_event("save_given_up", level=logging.DEBUG, reason="the device changed meanwhile")
         except OSError as error:
             self.counts.failed += 1
-            log_event("save failed", level=logging.ERROR, reason=error.strerror or str(error))
+            log_event("save_failed", level=logging.ERROR, reason=error.strerror or str(error))
         return self.usable
 
     def save_last(self, runtime: Runtime) -> None:

@@ -199,6 +199,6 @@ def test_a_broken_identity_is_internal(
         patch.setattr(kind, "trim", broken)
         refusal = refused(lambda: host.trim(0, 1))
     assert (refusal.code.name, refusal.reason) == ("INTERNAL", "")
-    (record,) = (record for record in caplog.records if record.getMessage() == "call failed")
+    (record,) = (record for record in caplog.records if record.getMessage() == "call_failed")
     assert record.exc_info is not None
     assert host.trim(0, 1).trimmed_pages == 0

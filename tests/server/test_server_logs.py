@@ -8,8 +8,9 @@ import logging
 import threading
 from typing import Any
 
+from cramwire.log import JsonFormatter, LinesBehind, TextFormatter
 from cramwire.v1 import operator_pb2
-from cxldevd.log import LOG, JsonFormatter, LinesBehind, TextFormatter, log_event, logging_to
+from cxldevd.log import LOG, log_event, logging_to
 from server_helpers import DEADLINE_S, MIB, PAGE, SECOND, bench_of, noise, prose, refused
 
 
@@ -38,18 +39,19 @@ def test_every_event_that_matters_is_one_line() -> None:
     """In order, with host and generation."""
     lines = life_of_a_device()
     # The service's own line may overtake the device's, which a thread of its own writes.
-    beside = {"watermark crossed", "drain"}
+    beside = {"watermark_crossed", "drain"}
+    beside |= {"call_refused"}
     told = [line["event"] for line in lines if line["event"] not in beside]
     assert told == [
         "attached",
-        "no more writes",
-        "writes again",
-        "poison found",
+        "no_more_writes",
+        "writes_again",
+        "poison_found",
         "detached",
         "attached",
-        "fault armed",
-        "fault cleared",
-        "lease expired",
+        "fault_armed",
+        "fault_cleared",
+        "lease_expired",
         "reset",
         "attached",
         "stopped",
@@ -57,10 +59,10 @@ def test_every_event_that_matters_is_one_line() -> None:
     by_event = {line["event"]: line for line in lines}
     assert by_event["detached"]["host"] == "host-a"
     assert by_event["detached"]["cause"] == "requested"
-    assert by_event["poison found"]["dpas"] == ["0x0"]
-    assert by_event["poison found"]["level"] == "warning"
-    assert by_event["fault armed"]["fault_id"] == "exhaustion-1"
-    assert by_event["lease expired"]["host"] == "sleeper"
+    assert by_event["poison_found"]["dpas"] == ["0x0"]
+    assert by_event["poison_found"]["level"] == "warning"
+    assert by_event["fault_armed"]["fault_id"] == "exhaustion-1"
+    assert by_event["lease_expired"]["host"] == "sleeper"
     assert by_event["reset"]["next_generation"] == by_event["drain"]["generation"]
     assert all("generation" in line for line in lines)
 
@@ -106,7 +108,7 @@ def test_a_stream_that_nobody_reads_stops_nobody() -> None:
     handler.emit(record)
     handler.close()
     assert len(told) == 10_003
-    assert told[-2].endswith("warning lines not logged lines=3\n")
+    assert told[-2].endswith("warning lines_dropped lines=3\n")
 
 
 def test_logging_leaves_no_handler_behind() -> None:

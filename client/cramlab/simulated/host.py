@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cramagent.link import NodeLink
+from cramagent.log import AgentLog
 from cramagent.machine import Machine
 from cramagent.messages import Pause, Stop
 from cramagent.metric_families import families
@@ -149,7 +150,7 @@ class SimulatedHost:
                 machine,
                 self._inbox,
                 self._pace,
-                say=lambda text: self.said.append((self._world.now_ns, text)),
+                log=AgentLog(lambda text: self.said.append((self._world.now_ns, text))),
                 publish=_nobody_scrapes,
                 note=lambda _, event: self._note(event, {}),
             )

@@ -16,6 +16,7 @@ import numpy as np
 
 from cramwire.lane import PAGE_BYTES, Answer, Command, Operation
 from cxldev.errors import CommandLost, InvalidField
+from cxldevd.call_lines import SLOW_NS
 from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cxldev.outcomes import SessionRef
     from cxldevd.calls import Guard
     from cxldevd.from_wire import Addresses
+    from cxldevd.lanes.lane import LaneCaller
     from cxldevd.memory_calls import MemoryCalls
     from cxldevd.runtime import Runtime
     from cxldevd.waiting import Caller
@@ -53,7 +55,7 @@ class LaneCommands:
         }
 
     def carry_out(
-        self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller
+        self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: LaneCaller
     ) -> None:
         """Do what a command asks for, and write the answer into its slot. Counted and timed as any call."""
         guard = self._guard
@@ -66,13 +68,17 @@ class LaneCommands:
                 answer = self._answers.get(command.operation, _unknown)(segment, slot, command, ref, caller)
             except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
                 if isinstance(error, CommandLost):
+                    guard.lines.lost(operation, error, caller.request_id, ref)
                     error = guard.losses.happen(error, caller)
-                refused = guard.refused(operation, error)
+                refused = guard.refused(operation, error, caller.request_id, ref)
                 detail = refused.SerializeToString()
                 answer = Answer(refused.code, len(detail))
             else:
                 guard.metrics.ended(operation, grpc.StatusCode.OK)
-            guard.metrics.took(operation, guard.clock.now_ns() - began_ns)
+            wall_ns = guard.clock.now_ns() - began_ns
+            guard.metrics.took(operation, wall_ns)
+            if wall_ns > SLOW_NS:
+                guard.lines.slow(operation, wall_ns, caller.request_id, ref)
         segment.put_answer(slot, answer, detail)
 
     def _write(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cramwire.lane import SOCKET_SUFFIX, TOKEN_BYTES, Geometry
+from cramwire.request_id import lane_name
 from cxldev.errors import DeviceError
 from cxldevd.addresses import Address
 from cxldevd.errors import DeviceBusy
@@ -227,14 +228,14 @@ class Door:
         for lane in before:
             lane.close("its session has another lane")
         try:
-            made = Lane(ticket.ref, peer, self._geometry, self._commands, self._forget)
+            made = Lane(ticket.ref, peer, self._geometry, self._commands, self._forget, name=lane_name(shown))
         except OSError as error:
             log_event("lane_failed", reason=error.strerror or str(error))
             return
         with self._lock:
             self._lanes.add(made)
         made.start()
-        log_event("lane_opened", lanes=self.lanes)
+        log_event("lane_opened", lane=made.name, lanes=self.lanes, generation=made.ref.generation)
         # The session may have ended since its token was given, and nobody would tell.
         self._check(made)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import logging
 import mmap
 import os
 import select
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from cramwire.bell import Patience
 from cramwire.lane import LaneBroken, Segment, pack_hello
+from cramwire.request_id import command_id
 from cxldevd.log import log_event
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Lane:
         geometry: Geometry,
         commands: LaneCommands,
         on_end: Callable[[Lane], None],
+        *,
+        name: str,
     ) -> None:
         """Make the memory and the bells, and hand them to the peer. The lane owns the socket from here on.
 
@@ -56,6 +58,7 @@ class Lane:
             OSError: no memory, no descriptors, or the peer is gone. The socket is closed.
         """
         self.ref = ref
+        self.name = name
         self._peer = peer
         self._commands = commands
         self._on_end = on_end
@@ -103,7 +106,7 @@ class Lane:
                 return
             self._closed = True
             waiting = list(self._waiting.values())
-        log_event("lane_closed", level=logging.DEBUG, why=why)
+        log_event("lane_closed", lane=self.name, why=why)
         with contextlib.suppress(OSError):  # the peer has closed it already
             self._peer.shutdown(socket.SHUT_RDWR)
         for ring in waiting:
@@ -215,11 +218,11 @@ class Lane:
             self._commands.looking.release()
 
     def _answer(self, slot: int, turn: Turn) -> None:
-        command = self._segment.command(slot)
+        command, number = self._segment.command(slot), self._taken
         if command.count >= _LARGE or self._taken != self._rung:
             turn.give_up()
         self._was_small = turn.held
-        caller = LaneCaller(self, slot, turn)
+        caller = LaneCaller(self, slot, turn, number)
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
         finally:
@@ -282,12 +285,18 @@ class Turn:
 class LaneCaller:
     """The host behind one command: a `Caller`. Who asks to be told when it goes is about to wait."""
 
-    def __init__(self, lane: Lane, slot: int, turn: Turn) -> None:
+    def __init__(self, lane: Lane, slot: int, turn: Turn, number: int) -> None:
         self._lane = lane
+        self._number = number
         self._slot = slot
         self._turn = turn
         self.waited = False
         """Whether its command asked to be told, and so has to be forgotten."""
+
+    @property
+    def request_id(self) -> str:
+        """What the logs of both ends call the command."""
+        return command_id(self._lane.name, self._number)
 
     def hang_up(self, why: str) -> None:
         """Close the lane, as a fault may ask for."""

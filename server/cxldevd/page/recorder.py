@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from cramwire.v1 import types_pb2
 from cxldevd import to_wire
-from cxldevd.log import LOG
+from cxldevd.log import log_event
 from cxldevd.page.history import INTERVAL_NS, History
 from cxldevd.wake import Wake
 
@@ -116,8 +116,8 @@ class Recorder:
             try:
                 with self._lock:
                     self._history.add(*self._look())
-            except Exception:  # noqa: BLE001 - one sample is lost; without this thread all that follow would be
-                LOG.log(logging.ERROR, "sample failed", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - one sample is lost; without this thread all that follow would be
+                log_event("sample_failed", level=logging.ERROR, error=error)
             # Not further behind than one sample: a machine that slept owes none.
             due_ns = max(due_ns + INTERVAL_NS, self._runtime.clock.now_ns())
             if not self._stopped:
