@@ -50,7 +50,9 @@ def a_reading(watermark: int = ABOVE_HIGH, **changes: Any) -> NodeReading:
 
 
 class Rig:
-    """A host with an attached node of `NODE_PAGES`, driven by a `FakePerformer`; `a` is its first space.
+    """A host with attached nodes of `NODE_PAGES`, driven by a `FakePerformer`; `a` is its first space.
+
+    One node, or as many as the setting `nodes` says.
 
     `now` is the time given to every call, in ns; nothing moves it but the test.
     """
@@ -73,7 +75,8 @@ class Rig:
             zswap_pages=zswap_pages,
             swapfile_pages=swapfile_pages,
         )
-        self.host.node_attached(NODE_PAGES * PAGE_BYTES)
+        for node in range(self.settings.nodes):
+            self.host.node_attached(NODE_PAGES * PAGE_BYTES, node)
         self.counters = self.host.counters
         self.a = self.host.create_space()
         self.now = 0
@@ -144,9 +147,9 @@ class Rig:
         self.now += ms * 1_000_000
         self.drive(self.host.background(self.now))
 
-    def read_telemetry(self, watermark: int = ABOVE_HIGH, **changes: Any) -> None:
-        """Give the host a reading."""
-        self.host.reading(a_reading(watermark, **changes), self.now)
+    def read_telemetry(self, watermark: int = ABOVE_HIGH, *, node: int = 0, **changes: Any) -> None:
+        """Give the host a reading of a device."""
+        self.host.reading(a_reading(watermark, **changes), self.now, node)
 
     def state(self, space: int, vpn: int) -> State:
         """The state of a mapper's page."""

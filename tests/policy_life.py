@@ -1,4 +1,7 @@
-"""What the policy's state machine is made of: the model, the fragile performer, the runner's moves."""
+"""What the policy's state machine is made of: the model, the fragile performer, the runner's moves.
+
+A node is named by its number.
+"""
 
 from __future__ import annotations
 
@@ -69,10 +72,10 @@ class Life:
         """Tokens of device pages that went bad at some time."""
         self.behind: tuple[Decision[None], Outcome] | None = None
         """A turn of kswapd that waits for this answer."""
-        self.credit_request: CreditRequest | None = None
-        """One that was sent and not answered yet."""
-        self.told: list[int] = []
-        """Device pages (DPAs) that events named."""
+        self.credit_requests: dict[int, CreditRequest] = {}
+        """Those that were sent and not answered yet, by node."""
+        self.told: list[tuple[int, int]] = []
+        """Device pages (node, DPA) that events named."""
 
     def begin(self, chosen: PolicySettings, *, tier_pages: int) -> None:
         """One space with 24 pages that hold something."""
@@ -80,7 +83,8 @@ class Life:
         self.performer = FragilePerformer(
             chosen, node_pages=NODE_PAGES, capacity=40, zswap_pages=tier_pages, swapfile_pages=tier_pages
         )
-        self.attach()
+        for node in range(chosen.nodes):
+            self.attach(node)
         self.spaces.append(self.host.create_space())
         for vpn in range(24):
             self.store([(self.spaces[0], vpn)])
@@ -115,6 +119,10 @@ class Life:
     def pick(self, number: int) -> Key:
         """One of the mapped pages."""
         return list(self.model)[number % len(self.model)]
+
+    def a_node(self, number: int) -> int:
+        """One of the nodes."""
+        return number % len(self.performer.devices)
 
     def a_space(self, number: int) -> int:
         """One of the living spaces."""
@@ -168,30 +176,31 @@ class Life:
 
     # -- write credits -----------------------------------------------------------------------------
 
-    def ask_credits(self) -> None:
-        """The runner's turn: what the policy wants to ask, if it wants to."""
-        request = self.host.credit_request(self.now)
+    def ask_credits(self, node: int) -> None:
+        """The runner's turn: what the policy wants to ask a device, if it wants to."""
+        request = self.host.credit_request(self.now, node)
         if request is not None:
-            assert self.credit_request is None, "two requests at one time"
+            assert node not in self.credit_requests, "two requests at one time"
             assert request.wanted >= 0 < request.number
-            self.credit_request = request
+            self.credit_requests[node] = request
 
-    def answer_credits(self, granted: int | None) -> None:
+    def answer_credits(self, granted: int | None, node: int) -> None:
         """What the device says to it; None: nothing."""
-        request, self.credit_request = self.credit_request, None
+        request = self.credit_requests.pop(node, None)
         if request is None:
             return
         if granted is None:
-            self.host.credits_unanswered(request.number)
+            self.host.credits_unanswered(request.number, node)
         else:
-            self.host.credits_granted(request.number, min(granted, request.wanted))
+            self.host.credits_granted(request.number, min(granted, request.wanted), node)
 
     # -- the device --------------------------------------------------------------------------------
 
-    def read_telemetry(self, level: int, *, no_more_writes: bool, ratio: int, stale: int) -> None:
-        """Capacities as they are, or `stale` pages behind."""
-        stored = len(self.performer.device)
-        free = max(0, self.performer.capacity - stored + stale)
+    def read_telemetry(self, level: int, node: int, *, no_more_writes: bool, ratio: int, stale: int) -> None:
+        """Capacities of one device as they are, or `stale` pages behind."""
+        device = self.performer.devices[node]
+        stored = len(device.device)
+        free = max(0, device.capacity - stored + stale)
         reading = a_reading(
             level,
             no_more_writes=no_more_writes,
@@ -200,14 +209,14 @@ class Life:
             media_free_bytes=free * 4112,
             region_free_bytes=free * 4112,
         )
-        self.host.reading(reading, self.now)
+        self.host.reading(reading, self.now, node)
 
-    def attach(self) -> None:
+    def attach(self, node: int) -> None:
         """A session, if there is none; as the runner does when the device is back."""
-        if not self.host.snapshot().attached:
-            self.performer.new_session()
-            self.credit_request = None
-            self.host.node_attached(NODE_PAGES * PAGE_BYTES)
+        if not self.host.snapshot().nodes[node].attached:
+            self.performer.devices[node].new_session()
+            self.credit_requests.pop(node, None)
+            self.host.node_attached(NODE_PAGES * PAGE_BYTES, node)
 
     # -- what must hold ----------------------------------------------------------------------------
 
@@ -220,7 +229,7 @@ class Life:
             assert set(self.host.mapped(space)) == vpns
         for key, cell in self.model.items():
             if self.host.state(*key) is State.LOST:
-                excuse = self.performer.lost_tokens | self.at_risk
+                excuse = self.at_risk.union(*[device.lost_tokens for device in self.performer.devices])
                 assert cell.lost or cell.tokens & excuse, f"{key} is lost without a reason"
                 cell.lost = True
                 continue
@@ -235,5 +244,7 @@ class Life:
             assert self.performer.tiers[tier][place.where] in cell.tokens, key
         elif place.backend is Backend.DRAM:
             assert self.performer.frames[place.where] in cell.tokens, key
-        elif not self.performer.session_over and place.where not in self.performer.poisoned:
-            assert self.performer.device[place.where] in cell.tokens, key
+        else:
+            device = self.performer.devices[place.node]
+            if not device.session_over and place.where not in device.poisoned:
+                assert device.device[place.where] in cell.tokens, key

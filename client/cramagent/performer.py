@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never, cast
 
 from cramagent.policy.effects import (
     CopyFrame,
@@ -15,6 +15,7 @@ from cramagent.policy.effects import (
     TierGet,
     TierPut,
     TierStored,
+    Together,
     ZeroFrames,
 )
 
@@ -150,6 +151,8 @@ class Performer:
                 return self._node.write(dpas, self._dram.gather(frames))
             case NodeLoad(dpas, frames):
                 return self.load(dpas, frames)
+            case Together(effects):
+                return cast("Outcome", tuple([self.perform(part) for part in effects]))
             case NodeTrim(ranges):
                 return self._node.trim(ranges)
             case TierPut(tier, frames):

@@ -200,7 +200,7 @@ class Runner:
     def _note_changes(self) -> None:
         machine = self._machine
         online = machine.link.state is LinkState.UP
-        for event in self._changes.look(node_open=machine.host.node_open, online=online):
+        for event in self._changes.look(node_open=machine.host.is_open(), online=online):
             self._note(machine.clock.wall_ns(), event)
             self._lines.node_changed(event)
 
@@ -209,7 +209,7 @@ class Runner:
         self._next_publish_ns = now_ns + _PUBLISH_NS
         self._publish(self._machine)
         self._lines.look(now_ns)
-        is_open = self._machine.host.node_open
+        is_open = self._machine.host.is_open()
         if is_open != self._was_open and self._host_knows is LinkState.UP and now_ns >= self._next_say_ns:
             # A node at its region's limit may open and close many times a second: say it once.
             self._next_say_ns = now_ns + NS_PER_S

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from cramagent.policy.budget import WritableCount
 from cramagent.policy.counters import HostCounters
 from cramagent.policy.folio import PageKind
 from cramagent.policy.node import DEMOTION, Gfp, Ineligible, Node, Request
+from cramagent.policy.settings import PolicySettings
 from policy_helpers import NODE_PAGES, PAGE_BYTES, Rig
 
 
 def a_node(pages: int = 4) -> Node:
     """A node with an empty region."""
-    node = Node(HostCounters())
+    node = empty(HostCounters())
     node.attach(pages * PAGE_BYTES)
     return node
+
+
+def empty(counters: HostCounters) -> Node:
+    """A node that is not attached."""
+    return Node(0, PolicySettings(dram_pages=16), counters, WritableCount())
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def a_node(pages: int = 4) -> Node:
 def test_no_other_allocation_can_land_there(request_: Request, why: str, counter: str) -> None:
     """A clear error, one counter per reason, nothing allocated."""
     counters = HostCounters()
-    node = Node(counters)
+    node = empty(counters)
     node.attach(4 * PAGE_BYTES)
     with pytest.raises(Ineligible, match=why):
         node.allocate(request_, 1)
@@ -49,7 +56,7 @@ def test_the_demotion_path_is_served() -> None:
 def test_a_region_is_whole_pages(size: int) -> None:
     """Refused at attach and at resize alike."""
     with pytest.raises(ValueError, match="multiple of 4096"):
-        Node(HostCounters()).attach(size)
+        empty(HostCounters()).attach(size)
     with pytest.raises(ValueError, match="multiple of 4096"):
         a_node().resize(size)
 

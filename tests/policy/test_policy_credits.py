@@ -130,7 +130,7 @@ def test_a_closed_node_gives_its_credits_back() -> None:
     grant(rig, 4)
     store(rig, 0)
     rig.read_telemetry(CRITICAL, no_more_writes=True)
-    assert not rig.host.node_open
+    assert not rig.host.is_open()
     assert ask(rig) == CreditRequest(2, 1, 0, 0)
     assert rig.counters.credits_dropped == 3
     rig.host.credits_granted(2, 0)

@@ -104,12 +104,12 @@ def _leak_a_frame(rig: Rig) -> None:
 
 
 def _leak_a_device_page(rig: Rig) -> None:
-    rig.host._mm.node.inflate(1)
-    rig.host._mm.node.ballooned.clear()
+    rig.host._mm.nodes[0].inflate(1)
+    rig.host._mm.nodes[0].ballooned.clear()
 
 
 def _reuse_before_trim(rig: Rig) -> None:
-    rig.host._mm.node.recycle([rig.host.peek(rig.a, 0).where])
+    rig.host._mm.nodes[0].recycle([rig.host.peek(rig.a, 0).where])
 
 
 def _leave_in_flight(rig: Rig) -> None:
@@ -121,7 +121,7 @@ def _two_entries(rig: Rig) -> None:
 
 
 def _over_budget(rig: Rig) -> None:
-    rig.host._mm.writable.add(rig.host._mm.spaces[rig.a].ptes[0].folio, 0)
+    rig.host._mm.nodes[0].writable.add(rig.host._mm.spaces[rig.a].ptes[0].folio, 0)
 
 
 def _miscount(rig: Rig) -> None:

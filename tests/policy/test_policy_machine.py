@@ -10,7 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Backend
-from cramagent.policy.settings import Admission, Budget, Mapping, OnBusError, PolicySettings, Writeback
+from cramagent.policy.settings import (
+    Admission,
+    Budget,
+    Mapping,
+    OnBusError,
+    Placement,
+    PolicySettings,
+    Writeback,
+)
 from cramagent.policy.states import State
 from policy_helpers import PAGE_BYTES, AccessKind, NodeStatus
 from policy_life import Cell, Key, Life
@@ -39,6 +47,8 @@ class HostLife(Life, RuleBasedStateMachine):
         ranges=st.sampled_from([1, 4]),
         tier_pages=st.sampled_from([4, 1000]),
         ahead=st.sampled_from([1, 4]),
+        nodes=st.sampled_from([1, 1, 2, 3]),
+        placement=st.sampled_from(Placement),
     )
     def power_on(
         self,
@@ -53,10 +63,14 @@ class HostLife(Life, RuleBasedStateMachine):
         ranges: int,
         tier_pages: int,
         ahead: int,
+        nodes: int,
+        placement: Placement,
     ) -> None:
         """One host of any kind, small enough that everything runs full."""
         chosen = PolicySettings(
             dram_pages=dram_pages,
+            nodes=nodes,
+            placement=placement,
             budget=Budget.TOKENS if isinstance(budget, Budget) else Budget.PAGES,
             budget_pages=0 if isinstance(budget, Budget) else budget,
             credit_stock_pages=4,
@@ -85,21 +99,21 @@ class HostLife(Life, RuleBasedStateMachine):
 
     # -- write credits -----------------------------------------------------------------------------
 
-    @rule(granted=st.integers(0, 4))
-    def asks_for_credits(self, granted: int) -> None:
+    @rule(granted=st.integers(0, 4), node=picks)
+    def asks_for_credits(self, granted: int, node: int) -> None:
         """A request, and its answer at once; the device never grants more than is wanted."""
-        self.ask_credits()
-        self.answer_credits(granted)
+        self.ask_credits(self.a_node(node))
+        self.answer_credits(granted, self.a_node(node))
 
-    @rule()
-    def sends_for_credits(self) -> None:
+    @rule(node=picks)
+    def sends_for_credits(self, node: int) -> None:
         """A request whose answer takes a while, or never comes."""
-        self.ask_credits()
+        self.ask_credits(self.a_node(node))
 
-    @rule(granted=st.integers(0, 4), lost=st.booleans())
-    def hears_of_credits(self, granted: int, lost: bool) -> None:
+    @rule(granted=st.integers(0, 4), lost=st.booleans(), node=picks)
+    def hears_of_credits(self, granted: int, lost: bool, node: int) -> None:
         """The answer; pages may have been made writable, and R/O again, since it was asked for."""
-        self.answer_credits(None if lost else granted)
+        self.answer_credits(None if lost else granted, self.a_node(node))
 
     # -- programs ----------------------------------------------------------------------------------
 
@@ -115,14 +129,19 @@ class HostLife(Life, RuleBasedStateMachine):
         self.store(list(cells.values()))
 
     @rule(
-        status=st.sampled_from([NodeStatus.NO_MORE_WRITES, NodeStatus.REGION_LIMIT]), first=st.integers(0, 2)
+        status=st.sampled_from([NodeStatus.NO_MORE_WRITES, NodeStatus.REGION_LIMIT]),
+        first=st.integers(0, 2),
+        everywhere=st.booleans(),
     )
-    def stores_refused(self, status: NodeStatus, first: int) -> None:
-        """Stores to all that is writable; the device does not take one of them."""
+    def stores_refused(self, status: NodeStatus, first: int, everywhere: bool) -> None:
+        """Stores to all that is writable; a device does not take one of them, or each one does not."""
         writable = [key for key in self.model if self.host.state(*key) is State.RW]
-        if writable and self.performer.link_up:
-            self.performer.answers.appendleft(status)
-            self.performer.accept_first = first
+        refusing = {self.host.peek(*key).node for key in (writable if everywhere else writable[:1])}
+        for device in [self.performer.devices[node] for node in refusing]:
+            if device.link_up:
+                device.answers.appendleft(status)
+                device.accept_first = first
+        if writable:
             self.store(writable)
 
     @rule(space=picks, vpn=st.integers(0, 30))
@@ -247,78 +266,89 @@ class HostLife(Life, RuleBasedStateMachine):
         no_more_writes=st.sampled_from([False, False, False, True]),
         ratio=st.sampled_from([3000, 2000, 1000, 0, 4000]),
         stale=st.integers(0, 10),
+        node=picks,
     )
-    def reading(self, level: int, no_more_writes: bool, ratio: int, stale: int) -> None:
+    def reading(self, level: int, no_more_writes: bool, ratio: int, stale: int, node: int) -> None:
         """Telemetry, true or a little old."""
-        self.read_telemetry(level, no_more_writes=no_more_writes, ratio=ratio, stale=stale)
+        self.read_telemetry(level, self.a_node(node), no_more_writes=no_more_writes, ratio=ratio, stale=stale)
 
-    @rule(ratio=st.sampled_from([3000, 1000]))
-    def recovers(self, ratio: int) -> None:
-        """The device is well again: link, session, media, tiers."""
-        self.performer.link_up = True
+    @rule(ratio=st.sampled_from([3000, 1000]), number=picks)
+    def recovers(self, ratio: int, number: int) -> None:
+        """A device is well again: link, session, media; and the tiers."""
+        node = self.a_node(number)
+        device = self.performer.devices[node]
+        device.link_up = True
         self.performer.fuse = None
-        self.performer.answers.clear()
-        self.performer.capacity = 40
+        device.answers.clear()
+        device.capacity = 40
         for tier in Tier:
             self.performer.tier_capacity[tier] = 1000
-        self.host.node_reachable()
-        if self.performer.session_over:
-            self.host.node_lost()
-        self.attach()
-        self.read_telemetry(1, no_more_writes=False, ratio=ratio, stale=0)
+        self.host.node_reachable(node)
+        if device.session_over:
+            self.host.node_lost(node)
+        self.attach(node)
+        self.read_telemetry(1, node, no_more_writes=False, ratio=ratio, stale=0)
 
     @rule(
         status=st.sampled_from([status for status in NodeStatus if status is not NodeStatus.POISONED]),
         after=st.integers(0, 2),
         first=st.integers(0, 4),
+        node=picks,
     )
-    def will_refuse(self, status: NodeStatus, after: int, first: int) -> None:
-        """One of the next device effects is refused, stalls, or finds the session gone."""
-        self.performer.answers.extend([NodeStatus.OK] * after + [status])
-        self.performer.accept_first = first
-        self.performer.late_write = first
+    def will_refuse(self, status: NodeStatus, after: int, first: int, node: int) -> None:
+        """One of the next effects of a device is refused, stalls, or finds the session gone."""
+        device = self.performer.devices[self.a_node(node)]
+        device.answers.extend([NodeStatus.OK] * after + [status])
+        device.accept_first = first
+        device.late_write = first
 
-    @rule(number=picks, told=st.booleans())
-    def poison(self, number: int, told: bool) -> None:
+    @rule(number=picks, told=st.booleans(), on=picks)
+    def poison(self, number: int, told: bool, on: int) -> None:
         """A device page goes bad; the event about it comes, or is lost."""
-        if not self.performer.device:
+        node = self.a_node(on)
+        device = self.performer.devices[node]
+        if not device.device:
             return
-        dpa = list(self.performer.device)[number % len(self.performer.device)]
-        self.at_risk.add(self.performer.device[dpa])
-        self.performer.poisoned.add(dpa)
+        dpa = list(device.device)[number % len(device.device)]
+        self.at_risk.add(device.device[dpa])
+        device.poisoned.add(dpa)
         if told:
-            self.told.append(dpa)
-            self.drive(self.host.poison_told([dpa]))
+            self.told.append((node, dpa))
+            self.drive(self.host.poison_told([dpa], node))
 
     @rule(number=picks)
     def tells_again(self, number: int) -> None:
         """An event comes late, or twice; its device page may hold anything by now. `audit` sees no loss."""
         if self.told:
-            self.drive(self.host.poison_told([self.told[number % len(self.told)]]))
+            node, dpa = self.told[number % len(self.told)]
+            self.drive(self.host.poison_told([dpa], node))
 
     @rule(
         kind=st.sampled_from(["crash", "capacity", "tier", "reset", "link"]),
         number=st.integers(0, 30),
         tier=st.sampled_from(Tier),
         told=st.booleans(),
+        on=picks,
     )
-    def misfortune(self, kind: str, number: int, tier: Tier, told: bool) -> None:
-        """Something breaks. The agent hears of it, or finds out."""
+    def misfortune(self, kind: str, number: int, tier: Tier, told: bool, on: int) -> None:
+        """Something breaks, of one device or of the host. The agent hears of it, or finds out."""
+        node = self.a_node(on)
+        device = self.performer.devices[node]
         if kind == "crash":
             self.performer.fuse = number % 6
         elif kind == "capacity":
-            self.performer.capacity = number
+            device.capacity = number
         elif kind == "tier":
             self.performer.tier_capacity[tier] = number
         elif kind == "link":
-            self.performer.link_up = False
+            device.link_up = False
             if told:
-                self.host.node_unreachable()
+                self.host.node_unreachable(node)
         else:
-            self.performer.reset_device()
+            device.reset_device()
             if told:
-                self.host.node_lost()
-                self.attach()
+                self.host.node_lost(node)
+                self.attach(node)
 
     # -- what must hold ----------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def test_what_is_taken_by_force_is_lost_for_its_owners_alone() -> None:
     (lost,) = rig.host.take_lost()
     assert lost.cause is LossCause.FORCED_RELEASE
     assert rig.host.counters.pages_lost_released == 1
-    assert rig.host.node_open
+    assert rig.host.is_open()
 
 
 def test_a_deadline_makes_batches_larger() -> None:

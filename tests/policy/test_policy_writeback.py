@@ -112,7 +112,7 @@ def test_writable_pages_are_protected_first() -> None:
     pages = rig.fill(2)
     for page in pages:
         rig.put(*page, 7)
-    rig.drive(rig.host._shrinker.writeback(rig.now))
+    rig.drive(rig.host.writeback(rig.now))
     rig.read_telemetry(CRITICAL)
     rig.turn()
     rig.turn(ms=50)

@@ -54,6 +54,11 @@ class Admittance:
         unseen = max(missing, min(allocated, held_pages - reading.stored_pages + trimmed))
         self._room = free // reading.worst_page_bytes - unseen
 
+    @property
+    def room_pages(self) -> int:
+        """Pages that the last reading has room for, if none of them compresses; perhaps below 0."""
+        return self._room
+
     def allowance(self, pages: int) -> int:
         """Of so many pages, how many may be offered."""
         return min(pages, max(0, self._room)) if self._bounded else pages

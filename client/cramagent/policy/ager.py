@@ -2,6 +2,7 @@
 
 Aged: nothing was stored for `writable_age_ns`. Cut: while the node is closed the ceiling is
 `budget * (1000 - pressure) / 1000` (`Writable.ceiling`), and the longest without a store go first.
+A node that is closed cuts its own; the others keep theirs.
 Page-table work only; one turn looks at a bounded number of folios.
 """
 
@@ -13,6 +14,7 @@ from cramagent.policy import rmap
 from cramagent.policy.states import PageEvent
 
 if TYPE_CHECKING:
+    from cramagent.policy.budget import Writable
     from cramagent.policy.effects import Decision
     from cramagent.policy.mm import Mm
 
@@ -27,9 +29,13 @@ class Ager:
 
     def scan(self, now_ns: int) -> Decision[None]:
         """One turn."""
+        self._mm.now_ns = now_ns
+        for node in self._mm.nodes:
+            self._scan(node.writable, now_ns)
+        yield from ()
+
+    def _scan(self, writable: Writable, now_ns: int) -> None:
         mm = self._mm
-        mm.now_ns = now_ns
-        writable = mm.writable
         for _ in range(min(FOLIOS_PER_TURN, len(writable))):
             folio = next(iter(writable))
             if len(writable) > writable.ceiling:
@@ -39,12 +45,11 @@ class Ager:
             else:
                 break
             rmap.reprotected(mm, folio, PageEvent.REPROTECT)
-        yield from ()
 
     def reprotect_all(self, now_ns: int) -> None:
-        """Every writable mapping, at once: the node is to be emptied. Counted as pressure."""
+        """Every writable mapping, at once: the nodes are to be emptied. Counted as pressure."""
         mm = self._mm
         mm.now_ns = now_ns
-        for folio in tuple(mm.writable):
+        for folio in [folio for node in mm.nodes for folio in node.writable]:
             rmap.reprotected(mm, folio, PageEvent.REPROTECT)
             mm.counters.reprotects_pressure += 1

@@ -57,6 +57,8 @@ class LostPage:
     space: int
     vpn: int
     cause: LossCause
+    node: int = 0
+    """Number of the node that lost it."""
 
 
 ON_NODE: Final = Access(AccessKind.NODE)
@@ -95,6 +97,8 @@ class Place:
 
     backend: Backend
     where: int = 0
+    node: int = 0
+    """Number of the node, if that is where they are."""
 
 
 class FreeAnswer(Enum):

@@ -14,6 +14,7 @@ from cramagent.policy.states import MEANING, State
 if TYPE_CHECKING:
     from cramagent.policy.folio import Folio
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
 
 _STATES_OF = {
     Backend.DRAM: {State.DRAM},
@@ -33,8 +34,10 @@ def audit(mm: Mm) -> None:
     folios = _audit_page_tables(mm)
     _audit_entries(mm, folios)
     _audit_frames(mm, folios)
-    _audit_node(mm, folios)
+    for node in mm.nodes:
+        _audit_node(node, folios)
     _audit_tiers(mm)
+    _audit_shares(mm)
 
 
 def _audit_page_tables(mm: Mm) -> set[Folio]:
@@ -59,26 +62,36 @@ def _audit_page_tables(mm: Mm) -> set[Folio]:
         assert held or not folio.in_flight, f"{folio} is in flight between decisions"
         writable = [pte for pte in folio.mappers if pte.state is State.RW]
         assert not writable or mappers == 1, f"{folio} is writable and shared"
-        assert bool(writable) == (folio in mm.writable), f"{folio}: the budget and the PTE differ"
+        budgeted = folio.backend is Backend.NODE and folio in folio.node.writable
+        assert bool(writable) == budgeted, f"{folio}: the budget and the PTE differ"
         needs_entry = MEANING[folio.mappers[0].state].entry
         assert needs_entry == (folio.slot != NO_ENTRY), f"{folio}: an entry too many or too few"
     for state in State:
         if state is not State.NONE:
             counted = mm.pages_in_state[state]
             assert counted == states[state], f"{state.name}: {counted} counted, {states[state]} mapped"
-    assert len(mm.writable) == states[State.RW], "writable_cnt is not the number of RW pages"
-    assert len(mm.writable) <= mm.writable.budget, "the writable budget is exceeded"
-    _audit_credits(mm)
+    of_nodes = sum(len(node.writable) for node in mm.nodes)
+    assert of_nodes == mm.writable_count.pages, "writable_cnt is not what the nodes hold"
+    assert of_nodes == states[State.RW], "writable_cnt is not the number of RW pages"
+    _audit_budget(mm)
     return set(mapped)
 
 
-def _audit_credits(mm: Mm) -> None:
-    """Every credit granted is spent, dropped or left, and the device keeps media for all that is held."""
-    held, counters = mm.credits, mm.counters
-    assert held.unspent >= 0, "more credits are spent than there were"
-    if held.in_use:
-        assert len(mm.writable) + held.unspent <= held.promised, "more is held than was promised"
-    used = counters.credits_spent + counters.credits_dropped + held.unspent
+def _audit_budget(mm: Mm) -> None:
+    """No more is writable than the budget; or each device keeps media for all that is held of its credits.
+
+    Every credit granted is spent, dropped or left.
+    """
+    counters, unspent = mm.counters, 0
+    for node in mm.nodes:
+        held = node.credits
+        unspent += held.unspent
+        assert held.unspent >= 0, "more credits are spent than there were"
+        if held.in_use:
+            assert len(node.writable) + held.unspent <= held.promised, "more is held than was promised"
+        else:
+            assert mm.writable_count.pages <= mm.settings.budget_pages, "the writable budget is exceeded"
+    used = counters.credits_spent + counters.credits_dropped + unspent
     assert counters.credits_granted == used, (
         f"{counters.credits_granted} credits granted, {used} accounted for"
     )
@@ -110,25 +123,25 @@ def _audit_frames(mm: Mm, mapped: set[Folio]) -> None:
     assert frames.free + len(held) == frames.count, "frames have leaked"
 
 
-def _audit_node(mm: Mm, mapped: set[Folio]) -> None:
+def _audit_node(node: Node, mapped: set[Folio]) -> None:
     """Every device page is in exactly one place: placed, free, waiting for TRIM, ballooned, or in hand."""
-    node = mm.node
     assert node.attached or not node.reachable, "a node that is not attached is reachable"
     for dpa, folio in node.placed.items():
         assert folio.backend is Backend.NODE, f"device page {dpa:#x} holds {folio}"
+        assert folio.node is node, f"device page {dpa:#x} of node {node.number} holds {folio}"
         assert folio.handle == dpa, f"device page {dpa:#x} holds {folio}"
         assert folio in mapped or folio.slot != NO_ENTRY, f"{folio} has neither mapper nor entry"
-    on_node = sum(folio.backend is Backend.NODE for folio in mapped)
+    on_node = sum(folio.backend is Backend.NODE and folio.node is node for folio in mapped)
     with_mappers = sum(bool(folio.mappers) for folio in node.placed.values())
     assert on_node == with_mappers, (
         f"{on_node} mapped folios on the node, {with_mappers} device pages hold one"
     )
-    places = [*node.placed, *node.free_dpas(), *mm.trim.waiting, *node.ballooned, *node.in_hand]
+    places = [*node.placed, *node.free_dpas(), *node.trim.waiting, *node.ballooned, *node.in_hand]
     everything = range(0, node.size * PAGE_BYTES, PAGE_BYTES)
     assert len(places) == len(everything), f"{len(places)} device pages accounted for, of {len(everything)}"
     assert set(places) == set(everything), "a device page is in two places, or none"
-    assert len(mm.trim) <= mm.trim.capacity, "the TRIM buffer overflows"
-    assert node.attached or mm.balloon_target == 0, "a balloon without a node"
+    assert len(node.trim) <= node.trim.capacity, "the TRIM buffer overflows"
+    assert node.attached or node.balloon_target == 0, "a balloon without a node"
 
 
 def _audit_tiers(mm: Mm) -> None:
@@ -142,3 +155,20 @@ def _audit_tiers(mm: Mm) -> None:
     for tier in Tier:
         used = sum(1 for held, _ in handles if held is tier)
         assert used == mm.tier_used[tier], f"{tier.value}: {used} pages, {mm.tier_used[tier]} counted"
+
+
+def _audit_shares(mm: Mm) -> None:
+    """What the nodes count is what the host counts."""
+    host = mm.counters
+    for share, whole in (
+        ("demotions", host.demotions),
+        ("demotions_refused", host.demote_refused_no_more_writes + host.demote_refused_region_limit),
+        ("writebacks", host.writebacks),
+        ("trimmed_pages", host.trimmed_pages),
+        ("closes", host.node_closes),
+        ("opens", host.node_opens),
+        ("sessions_lost", host.sessions_lost),
+        ("pages_lost", host.pages_lost),
+    ):
+        counted = sum(getattr(node.counters, share) for node in mm.nodes)
+        assert counted == whole, f"{share}: {whole} counted, {counted} on the nodes"

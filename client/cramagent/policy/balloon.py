@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cramagent.policy.answers import NodeReading
     from cramagent.policy.effects import Decision
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
     from cramagent.policy.writeback import Shrinker
 
 
@@ -31,10 +32,11 @@ def target_pages(logical_pages: int, ratio_milli: int, zratio_milli: int) -> int
 
 
 class Balloon:
-    """Keeps `Mm.balloon_target` and moves `Node.ballooned` towards it."""
+    """Keeps `Node.balloon_target` and moves `Node.ballooned` towards it."""
 
-    def __init__(self, mm: Mm, shrinker: Shrinker) -> None:
+    def __init__(self, mm: Mm, node: Node, shrinker: Shrinker) -> None:
         self._mm = mm
+        self._node = node
         self._shrinker = shrinker
         self._asked_ratio = 0
         """The ratio that asked for the present target, per mille."""
@@ -43,31 +45,31 @@ class Balloon:
 
     def retarget(self, reading: NodeReading) -> None:
         """A reading: the latest target wins, with hysteresis downwards."""
-        mm = self._mm
+        mm, node = self._mm, self._node
         if reading.stored_pages == 0:
-            mm.balloon_target = 0
+            node.balloon_target = 0
             return
-        if mm.balloon_target and reading.logical_pages != self._asked_pages:
+        if node.balloon_target and reading.logical_pages != self._asked_pages:
             self._asked_pages = reading.logical_pages
-            mm.balloon_target = target_pages(reading.logical_pages, self._asked_ratio, reading.zratio_milli)
+            node.balloon_target = target_pages(reading.logical_pages, self._asked_ratio, reading.zratio_milli)
         if reading.stored_pages < mm.settings.balloon_min_pages or not reading.ratio_milli:
             return
         target = target_pages(reading.logical_pages, reading.ratio_milli, reading.zratio_milli)
         recovered = self._asked_ratio * (1000 + mm.settings.balloon_deflate_milli) // 1000
         recovered = min(recovered, reading.zratio_milli)
-        if target > mm.balloon_target or reading.ratio_milli >= recovered:
-            mm.balloon_target = target
+        if target > node.balloon_target or reading.ratio_milli >= recovered:
+            node.balloon_target = target
             self._asked_ratio = reading.ratio_milli
             self._asked_pages = reading.logical_pages
 
     def step(self, now_ns: int) -> Decision[None]:
         """One step towards the target."""
-        mm, node = self._mm, self._mm.node
+        mm, node = self._mm, self._node
         mm.now_ns = now_ns
         if not node.attached:
             return
         step = mm.settings.balloon_step_bytes // PAGE_BYTES
-        missing = mm.balloon_target - len(node.ballooned)
+        missing = node.balloon_target - len(node.ballooned)
         if missing < 0:
             mm.counters.balloon_deflated += node.deflate(min(step, -missing))
             return
@@ -75,7 +77,7 @@ class Balloon:
         took = node.inflate(want)
         mm.counters.balloon_inflated += took
         # Pages that wait for TRIM will be free soon: only what they do not cover is written back.
-        short = want - took - len(mm.trim)
+        short = want - took - len(node.trim)
         if short > 0 and node.reachable:
             shrunk = yield from self._shrinker.shrink(short)
             mm.counters.writebacks_balloon += shrunk.moved

@@ -1,4 +1,8 @@
-"""The writable budget: device pages mapped writable at one time. The risk dial."""
+"""The writable budget: device pages mapped writable at one time. The risk dial.
+
+`budget = pages` is the host's: one count over all its nodes, so that no device, however many there are, has
+more pages that may outgrow their media than were dared. Write credits (`tokens`) are each device's own.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,23 @@ if TYPE_CHECKING:
     from cramagent.policy.settings import PolicySettings
 
 
-class Writable:
-    """The folios mapped writable, longest without a store first. `len` is the mail's writable_cnt."""
+class WritableCount:
+    """The mail's writable_cnt, of all nodes."""
 
-    def __init__(self, settings: PolicySettings, gate: Gate, credits_held: Credits) -> None:
+    __slots__ = ("pages",)
+
+    def __init__(self) -> None:
+        self.pages = 0
+
+
+class Writable:
+    """The folios of one node that are mapped writable, longest without a store first."""
+
+    def __init__(
+        self, settings: PolicySettings, gate: Gate, credits_held: Credits, count: WritableCount
+    ) -> None:
         self._budget = settings.budget_pages
+        self._count = count
         self._credits = credits_held
         self._gate = gate
         self._folios: OrderedDict[Folio, None] = OrderedDict()
@@ -34,7 +50,7 @@ class Writable:
 
     @property
     def budget(self) -> int:
-        """How many there may be: as set, or what the device keeps media for (`budget = tokens`)."""
+        """How many there may be: as set (on all nodes), or what this device keeps media for (`tokens`)."""
         return self._credits.promised if self._credits.in_use else self._budget
 
     @property
@@ -54,7 +70,7 @@ class Writable:
         """The mail's rule: writable_cnt < budget. With tokens: a credit is left."""
         if self._credits.in_use:
             return self._credits.unspent > 0
-        return len(self._folios) < self._budget
+        return self._count.pages < self._budget
 
     def add(self, folio: Folio, now_ns: int) -> None:
         """One more: writable_cnt++. With tokens, it costs a credit."""
@@ -62,10 +78,12 @@ class Writable:
             self._credits.spend()
         folio.stored_ns = now_ns
         self._folios[folio] = None
+        self._count.pages += 1
 
     def remove(self, folio: Folio) -> None:
         """One less: writable_cnt--."""
         del self._folios[folio]
+        self._count.pages -= 1
 
     def stored(self, folio: Folio, now_ns: int) -> None:
         """A store went (or is about to go) through the mapping."""

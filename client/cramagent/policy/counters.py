@@ -128,6 +128,24 @@ class HostCounters:
         return {each.name: each.metadata["sentence"] for each in fields(cls)}
 
 
+@dataclass(slots=True)
+class NodeCounters:
+    """What happened on one node: its share of the host's counts. Only ever grow; the audit compares them."""
+
+    demotions: int = 0
+    """DRAM pages that the node took."""
+    demotions_refused: int = 0
+    """Pages of demotions that ended with no more writes, or at the region's media limit."""
+    writebacks: int = 0
+    """Device pages moved to a tier behind the node."""
+    trimmed_pages: int = 0
+    closes: int = 0
+    opens: int = 0
+    sessions_lost: int = 0
+    pages_lost: int = 0
+    """Mapped pages lost with the session, to poison or to a forced release, counted per mapper."""
+
+
 class FaultCounts:
     """Page faults by kind (`read`, `write`: what the access was) and outcome. Only ever grow."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cramagent.policy import rmap
 from cramagent.policy.answers import BUS_ERROR, ON_NODE, OUT_OF_MEMORY, STALLED, Access, AccessKind
 from cramagent.policy.effects import CopyFrame, NodeLoad, NodeLoaded, NodeStatus, NodeWrite, NodeWritten
+from cramagent.policy.per_node import by_node, together
 from cramagent.policy.settings import OnBusError
 from cramagent.policy.states import PageEvent, State
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cramagent.policy.fault import FaultHandler
     from cramagent.policy.folio import Pte
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
     from cramagent.policy.reclaim import Reclaim
     from cramagent.policy.spaces import Spaces
 
@@ -39,7 +41,7 @@ class Cpu:
     def load(
         self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
     ) -> Decision[list[Access]]:
-        """One `NodeLoad` for all that is on the device; what is in DRAM is copied."""
+        """One `NodeLoad` for all that is on one node; what is in DRAM is copied."""
         mm = self._mm
         mm.now_ns = now_ns
         _require_pairs(mm, pages, frames)
@@ -64,21 +66,39 @@ class Cpu:
             # A fault on the way may have found the session gone; then these pages are lost.
             mm.counters.bus_errors += sum(pte.state is State.LOST for _, pte in on_node)
             on_node = [(position, pte) for position, pte in on_node if pte.state is not State.LOST]
-        if not mm.node.reachable:
-            for position, _ in on_node:
-                answers[position] = mm.stalled()
-        elif on_node:
-            yield from self._load_mapped(on_node, frames, answers)
+        groups = self._answering(by_node(mm, on_node), answers)
+        if groups:
+            loads = [
+                NodeLoad(
+                    tuple([pte.folio.handle for _, pte in group]),
+                    tuple([frames[position] for position, _ in group]),
+                    node.number,
+                )
+                for node, group in groups
+            ]
+            outcomes = yield from together(tuple(loads))
+            for (node, group), loaded in zip(groups, outcomes, strict=True):
+                self._loaded(node, group, loaded, answers)
         return answers
 
-    def _load_mapped(
-        self, on_node: list[tuple[int, Pte]], frames: Sequence[int], answers: list[Access]
-    ) -> Decision[None]:
+    def _answering(
+        self, groups: list[tuple[Node, list[tuple[int, Pte]]]], answers: list[Access]
+    ) -> list[tuple[Node, list[tuple[int, Pte]]]]:
+        """Those whose node can be reached. The others' accesses stall."""
+        for node, group in groups:
+            if not node.reachable:
+                for position, _ in group:
+                    answers[position] = self._mm.stalled()
+        return [(node, group) for node, group in groups if node.reachable]
+
+    def _loaded(
+        self, node: Node, on_node: list[tuple[int, Pte]], loaded: NodeLoaded, answers: list[Access]
+    ) -> None:
+        """What one node's answer is to its pages."""
         mm = self._mm
-        dpas = tuple([pte.folio.handle for _, pte in on_node])
-        loaded: NodeLoaded = yield NodeLoad(dpas, tuple([frames[position] for position, _ in on_node]))
+        dpas = [pte.folio.handle for _, pte in on_node]
         if loaded.status is NodeStatus.GONE:
-            mm.node_lost()
+            mm.node_lost(node)
             mm.counters.bus_errors += len(on_node)
             return
         if loaded.status is not NodeStatus.OK and loaded.status is not NodeStatus.POISONED:
@@ -91,14 +111,14 @@ class Cpu:
             answers[on_node[place][0]] = BUS_ERROR
         mm.counters.bus_errors += len(loaded.poisoned)
         mm.counters.node_loads += len(on_node) - len(loaded.poisoned)
-        mm.poison_met(dpas[place] for place in loaded.poisoned)
+        mm.poison_met(node, (dpas[place] for place in loaded.poisoned))
 
     # -- stores ------------------------------------------------------------------------------------
 
     def store(
         self, pages: Sequence[tuple[int, int]], frames: Sequence[int], now_ns: int
     ) -> Decision[list[Access]]:
-        """One `NodeWrite` for all that is writable on the device; a new one after each page it refuses."""
+        """One `NodeWrite` for all that is writable on one node; a new one after each page it refuses."""
         mm = self._mm
         mm.now_ns = now_ns
         _require_pairs(mm, pages, frames)
@@ -122,10 +142,6 @@ class Cpu:
                 if not todo:
                     break
                 continue
-            if not mm.node.reachable:
-                for position, _ in batch:
-                    answers[position] = mm.stalled()
-                break
             todo = yield from self._store_mapped(batch, frames, answers)
         return answers
 
@@ -145,7 +161,7 @@ class Cpu:
             pte = mm.spaces[space].ptes.get(vpn)
             if pte is not None and pte.state is State.RW:
                 pte.folio.referenced = True
-                mm.writable.stored(pte.folio, now_ns)
+                pte.folio.node.writable.stored(pte.folio, now_ns)
                 on_node.append(position)
                 continue
             answer = yield from self._fault.handle(space, vpn, write=True, now_ns=now_ns)
@@ -160,13 +176,42 @@ class Cpu:
     def _store_mapped(
         self, batch: list[tuple[int, Pte]], frames: Sequence[int], answers: list[Access]
     ) -> Decision[list[int]]:
-        """One `NodeWrite`. Answers the positions that are still to do."""
+        """One `NodeWrite` for each node. Answers the positions that are still to do."""
+        groups = self._answering(by_node(self._mm, batch), answers)
+        if not groups:
+            return []
+        writes = [
+            NodeWrite(
+                tuple([pte.folio.handle for _, pte in group]),
+                tuple([frames[position] for position, _ in group]),
+                node.number,
+            )
+            for node, group in groups
+        ]
+        outcomes = yield from together(tuple(writes))
+        refused: list[tuple[Pte, int]] = []
+        todo: list[int] = []
+        for (node, group), written in zip(groups, outcomes, strict=True):
+            todo += self._stored(node, group, written, answers, refused)
+        # Behind all that was stored: what a refusal leads to may unmap pages of other nodes.
+        for pte, position in refused:
+            if not pte.space.killed:
+                answers[position] = yield from self._refused(pte, frames[position])
+        todo.sort()
+        return todo
+
+    def _stored(
+        self,
+        node: Node,
+        batch: list[tuple[int, Pte]],
+        written: NodeWritten,
+        answers: list[Access],
+        refused: list[tuple[Pte, int]],
+    ) -> list[int]:
+        """What one node's answer is to its pages; the one that it refused goes to `refused`. As above."""
         mm = self._mm
-        written: NodeWritten = yield NodeWrite(
-            tuple(pte.folio.handle for _, pte in batch), tuple(frames[position] for position, _ in batch)
-        )
         if written.status is NodeStatus.GONE:
-            mm.node_lost()
+            mm.node_lost(node)
             mm.counters.bus_errors += len(batch)
             return []
         accepted = len(batch) if written.status is NodeStatus.OK else written.accepted
@@ -182,17 +227,17 @@ class Cpu:
                 answers[position] = STALLED
             return []
         position, pte = batch[accepted]
-        answers[position] = yield from self._refused(pte, frames[position], written.status)
+        mm.counters.stores_refused += 1
+        if written.status is NodeStatus.NO_MORE_WRITES:
+            node.gate.refused_no_more_writes()
+        elif written.status is NodeStatus.REGION_LIMIT:
+            node.gate.refused_region_limit()
+        refused.append((pte, position))
         return [later for later, _ in batch[accepted + 1 :]]
 
-    def _refused(self, pte: Pte, scratch: int, status: NodeStatus) -> Decision[Access]:
+    def _refused(self, pte: Pte, scratch: int) -> Decision[Access]:
         """The device could not take this store: what a bus error leads to."""
         mm = self._mm
-        mm.counters.stores_refused += 1
-        if status is NodeStatus.NO_MORE_WRITES:
-            mm.gate.refused_no_more_writes()
-        elif status is NodeStatus.REGION_LIMIT:
-            mm.gate.refused_region_limit()
         if mm.settings.on_bus_error is OnBusError.KILL:
             mm.counters.bus_error_kills += 1
             yield from self._spaces.kill(pte.space)

@@ -5,8 +5,8 @@ its outcome, and the policy goes on from there. So a decision reads from top to 
 is one visible `yield`, and a test plays the runner with a few lines.
 
 Frames are numbers of 4096-byte slots in the runner's DRAM; device pages are DPAs in bytes within
-the host's region; tier handles are numbers that a tier gave out. The policy never sees a byte.
-All effects are batches: `frames[i]` belongs to `dpas[i]`.
+the host's region of one node, which an effect names by its number; tier handles are numbers that a
+tier gave out. The policy never sees a byte. All effects are batches: `frames[i]` belongs to `dpas[i]`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,15 @@ class Done:
     """For effects that cannot fail."""
 
 
-Outcome: TypeAlias = NodeWritten | NodeLoaded | NodeTrimmed | TierStored | Done
+Outcome: TypeAlias = (
+    NodeWritten
+    | NodeLoaded
+    | NodeTrimmed
+    | TierStored
+    | Done
+    | tuple[NodeWritten, ...]
+    | tuple[NodeLoaded, ...]
+)
 
 
 # -- effects --------------------------------------------------------------------------------------
@@ -89,6 +97,7 @@ class NodeWrite:
 
     dpas: tuple[int, ...]
     frames: tuple[int, ...]
+    node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,17 @@ class NodeLoad:
 
     dpas: tuple[int, ...]
     frames: tuple[int, ...]
+    node: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Loads of several nodes, or writes to several: nothing orders them, so they may go on at the same time.
+
+    One effect for each node. Answer: a tuple of their outcomes, in that order.
+    """
+
+    effects: tuple[NodeWrite, ...] | tuple[NodeLoad, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,7 @@ class NodeTrim:
     """TRIM ranges of (start, length) bytes, merged and in order. Answer: `NodeTrimmed`."""
 
     ranges: tuple[tuple[int, int], ...]
+    node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,9 @@ class CopyFrame:
     target: int
 
 
-Effect: TypeAlias = NodeWrite | NodeLoad | NodeTrim | TierPut | TierGet | TierDrop | ZeroFrames | CopyFrame
+Effect: TypeAlias = (
+    NodeWrite | NodeLoad | Together | NodeTrim | TierPut | TierGet | TierDrop | ZeroFrames | CopyFrame
+)
 
 T = TypeVar("T")
 

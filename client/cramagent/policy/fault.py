@@ -1,7 +1,7 @@
 """The fault handler: every way in which a page comes to be mapped as an access needs it.
 
 A batch of faults is one decision: what is page-table work alone is done in one pass, and what needs
-bytes is gathered, so that the pages that are promoted are one device read, those that are swapped in
+bytes is gathered, so that the pages that are promoted are one read of each device, those that are swapped in
 one load from each tier. Frames are reclaimed only before a pass, never in it: no page of a batch can
 push out another. Where frames run out, the batch ends early, and its first pages are answered.
 """
@@ -22,6 +22,7 @@ from cramagent.policy.effects import (
     ZeroFrames,
 )
 from cramagent.policy.pending import Pending
+from cramagent.policy.per_node import by_node, together
 from cramagent.policy.read_ahead import ReadAhead
 from cramagent.policy.states import PageEvent, State
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cramagent.policy.effects import Decision, Tier
     from cramagent.policy.folio import Folio, Pte
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
     from cramagent.policy.reclaim import Reclaim
 
 # An enum's members are looked up by its metaclass at every use: too slow for the pass.
@@ -86,11 +88,18 @@ class FaultHandler:
         """
         mm = self._mm
         spaces, frame_answers = mm.spaces, mm.frames.answers
-        free, reachable, node_open = mm.frames.free, mm.node.reachable, mm.node_open
-        mapped = stalled = failed = shared = denied = 0
+        free = mm.frames.free
+        # Nearly always all are: then no page asks its own node.
+        reachable = all_open = True
+        for node in mm.nodes:
+            if not node.reachable:
+                reachable = all_open = False
+            elif node.gate.closed:
+                all_open = False
+        mapped = stalled = failed = shared = closed = denied = 0
         answers: list[Access] = []
         answer, promote, hold = answers.append, pending.promotions.append, pending.held.append
-        ahead, writable = self.ahead, mm.writable
+        ahead = self.ahead
         last, space = -1, None
         for number, vpn in pages:
             if number != last or space is None:
@@ -140,7 +149,7 @@ class FaultHandler:
                 mm.counters.bus_errors += 1
                 failed += 1
                 answer(BUS_ERROR)
-            elif not reachable:
+            elif not reachable and not folio.node.reachable:
                 stalled += state is _ENTRY or (write and state is _RO)
                 answer(mm.stalled())
             elif not write:
@@ -156,11 +165,13 @@ class FaultHandler:
                 answer(ON_NODE)
             elif state is _RW:
                 folio.referenced = True
-                mm.writable.stored(folio, mm.now_ns)
+                folio.node.writable.stored(folio, mm.now_ns)
                 answer(ON_NODE)
             elif folio.in_flight:
                 break
-            elif node_open and len(folio.mappers) == 1 and writable.has_room:
+            elif (
+                len(folio.mappers) == 1 and (all_open or folio.node.is_open) and folio.node.writable.has_room
+            ):
                 # The write control of the mail: under budget, one mapper, and the node open.
                 folio.referenced = True
                 rmap.made_writable(mm, pte)
@@ -173,6 +184,8 @@ class FaultHandler:
                 denied += 1
                 if len(folio.mappers) != 1:
                     shared += 1
+                elif not all_open and not folio.node.is_open:
+                    closed += 1
                 promote((len(answers), pte))
                 hold(folio)
                 answer(OUT_OF_MEMORY)
@@ -181,12 +194,11 @@ class FaultHandler:
         if not write:
             mm.counters.read_faults += mapped
         mm.counters.mkwrite_denied_mappers += shared
-        if not node_open:
-            mm.counters.mkwrite_denied_closed += denied - shared
-        elif mm.credits.in_use:
-            mm.counters.mkwrite_denied_credits += denied - shared
+        mm.counters.mkwrite_denied_closed += closed
+        if mm.nodes[0].credits.in_use:
+            mm.counters.mkwrite_denied_credits += denied - shared - closed
         else:
-            mm.counters.mkwrite_denied_budget += denied - shared
+            mm.counters.mkwrite_denied_budget += denied - shared - closed
         for outcome, count in (("mapped", mapped), ("stalled", stalled), ("bus_error", failed)):
             mm.faults.add(outcome, count, write=write)
         return answers
@@ -283,18 +295,38 @@ class FaultHandler:
     def _promote(self, promotions: list[tuple[int, Pte]], answers: list[Access]) -> Decision[None]:
         """Copy device pages to DRAM: for the writer alone if one is shared copy-on-write, else for all."""
         mm = self._mm
+        groups = by_node(mm, promotions)
         frames = mm.frames.take_many(len(promotions))
+        parts: list[list[int]] = []
+        for _, group in groups:
+            taken = sum(map(len, parts))
+            parts.append(frames[taken : taken + len(group)])
         answered = False
         try:
-            loaded: NodeLoaded = yield NodeLoad(
-                tuple([pte.folio.handle for _, pte in promotions]), tuple(frames)
-            )
+            loads = [
+                NodeLoad(tuple([pte.folio.handle for _, pte in group]), tuple(part), node.number)
+                for (node, group), part in zip(groups, parts, strict=True)
+            ]
+            outcomes = yield from together(tuple(loads))
             answered = True
         finally:
             if not answered:
                 mm.frames.release_many(frames)
+        for (node, group), part, loaded in zip(groups, parts, outcomes, strict=True):
+            self._promoted(node, group, part, loaded, answers)
+
+    def _promoted(
+        self,
+        node: Node,
+        promotions: list[tuple[int, Pte]],
+        frames: list[int],
+        loaded: NodeLoaded,
+        answers: list[Access],
+    ) -> None:
+        """What one node's answer is to its pages."""
+        mm = self._mm
         if loaded.status is not NodeStatus.OK:
-            promotions, frames = self._leave(promotions, frames, loaded, answers)
+            promotions, frames = self._leave(node, promotions, frames, loaded, answers)
         frame_answers = mm.frames.answers
         for (position, _), frame in zip(promotions, frames, strict=True):
             answers[position] = frame_answers[frame]
@@ -302,7 +334,7 @@ class FaultHandler:
         moved = [pte.folio for _, pte in promotions if len(pte.folio.mappers) == 1 or pte.folio.shared]
         if len(moved) < len(promotions):
             frames = self._copy_for_writers(promotions, frames)
-        rmap.promoted(mm, moved, frames)
+        rmap.promoted(mm, node, moved, frames)
         mm.counters.promotions += len(moved)
 
     def _copy_for_writers(self, promotions: list[tuple[int, Pte]], frames: list[int]) -> list[int]:
@@ -319,6 +351,7 @@ class FaultHandler:
 
     def _leave(
         self,
+        node: Node,
         promotions: list[tuple[int, Pte]],
         frames: list[int],
         loaded: NodeLoaded,
@@ -329,10 +362,10 @@ class FaultHandler:
         bad: Collection[int] = range(len(promotions))
         answer, outcome = BUS_ERROR, "bus_error"
         if loaded.status is NodeStatus.GONE:
-            mm.node_lost()
+            mm.node_lost(node)
         elif loaded.status is NodeStatus.POISONED:
             bad = loaded.poisoned
-            mm.poison_met([promotions[place][1].folio.handle for place in sorted(bad)])
+            mm.poison_met(node, [promotions[place][1].folio.handle for place in sorted(bad)])
         else:
             answer, outcome = STALLED, "stalled"
             mm.counters.stalls += len(promotions)

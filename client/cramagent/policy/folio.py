@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cramagent.policy.answers import Backend, Place
 
 if TYPE_CHECKING:
+    from cramagent.policy.node import Node
     from cramagent.policy.states import State
 
 NO_ENTRY: Final = -1
@@ -43,12 +44,16 @@ class Folio:
         "in_flight",
         "kind",
         "mappers",
+        "node",
         "referenced",
         "shared",
         "slot",
         "stored_ns",
         "zombie_since_ns",
     )
+
+    node: Node
+    """Whose device page it is. Set when `backend` becomes NODE, and not taken away: ask for it only then."""
 
     def __init__(self, backend: Backend, handle: int, kind: PageKind) -> None:
         self.mappers: tuple[Pte, ...] = ()
@@ -90,10 +95,11 @@ class Folio:
 
     def place(self) -> Place:
         """Where the bytes are, as the host tells it."""
-        return Place(self.backend, self.handle)
+        return Place(self.backend, self.handle, self.node.number if self.backend is Backend.NODE else 0)
 
     def __repr__(self) -> str:
-        return f"Folio({self.backend.value} {self.handle}, {len(self.mappers)} mappers)"
+        node = f" {self.node.number}" if self.backend is Backend.NODE else ""
+        return f"Folio({self.backend.value}{node} {self.handle}, {len(self.mappers)} mappers)"
 
 
 class Pte:

@@ -11,6 +11,9 @@ close it). What it held is then put back, frames into the pool and device pages 
 happened into the TRIM buffer, and `check()` passes. No byte is lost by that except a tier's handles
 that were under way.
 
+There is one node for each device, by number from 0 on (`PolicySettings.nodes`); calls about a node take its
+number. A decision's effects may name several nodes; no call and no effect of one says anything of another.
+
 `NodeStatus.GONE` as an outcome is `node_lost()` said by the device itself: the decision does it
 there and then, and goes on with what is left.
 """
@@ -32,21 +35,18 @@ from cramagent.policy.answers import (
     Place,
 )
 from cramagent.policy.audit import audit
-from cramagent.policy.balloon import Balloon
 from cramagent.policy.counters import FaultCounts, HostCounters
 from cramagent.policy.cpu import Cpu
+from cramagent.policy.daemons import NodeDaemons
 from cramagent.policy.fault import FaultHandler
 from cramagent.policy.folio import PageKind
 from cramagent.policy.mm import Mm
 from cramagent.policy.poison import look_into
 from cramagent.policy.reaper import Reaper
 from cramagent.policy.reclaim import Reclaim
-from cramagent.policy.release import Release
 from cramagent.policy.snapshot import HostSnapshot, take_snapshot
 from cramagent.policy.spaces import Spaces
 from cramagent.policy.states import State
-from cramagent.policy.trim import Trimmer
-from cramagent.policy.writeback import Shrinker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +79,7 @@ _RW: Final = State.RW
 
 
 class Host:
-    """Address spaces, DRAM, one node and the tiers behind it. See the module for how to drive it.
+    """Address spaces, DRAM, nodes and the tiers behind them. See the module for how to drive it.
 
     Spaces are numbers; `vpn` is a virtual page number; `now_ns` is any monotonic clock in ns. A
     space that nobody made, or that has exited, raises `NoSuchSpace`; other illegal calls raise
@@ -91,15 +91,12 @@ class Host:
         self.faults = FaultCounts()
         self._mm = mm = Mm(settings, self.counters, self.faults)
         self._spaces = Spaces(mm)
-        self._trimmer = Trimmer(mm)
         self._reclaim = Reclaim(mm)
         self._fault = FaultHandler(mm, self._reclaim)
         self._cpu = Cpu(mm, self._fault, self._reclaim, self._spaces)
-        self._shrinker = Shrinker(mm)
         self._reaper = Reaper(mm)
         self._ager = Ager(mm)
-        self._balloon = Balloon(mm, self._shrinker)
-        self._release = Release(mm, self._shrinker, self._trimmer)
+        self._daemons = tuple([NodeDaemons(mm, node) for node in mm.nodes])
 
     # -- address spaces ----------------------------------------------------------------------------
 
@@ -128,9 +125,9 @@ class Host:
         """Free every page of a space, and the space. See `free` for `noticed`."""
         return self._spaces.exit(space, noticed=noticed)
 
-    def empty_device_pages(self) -> list[int]:
-        """DPAs of the node's pages that hold nothing, as far as the host knows; in order."""
-        node = self._mm.node
+    def empty_device_pages(self, node_number: int = 0) -> list[int]:
+        """DPAs of a node's pages that hold nothing, as far as the host knows; in order."""
+        node = self._mm.nodes[node_number]
         return sorted([*node.free_dpas(), *node.ballooned])
 
     def killed(self, space: int) -> bool:
@@ -166,13 +163,13 @@ class Host:
         elif state is _RO:
             if write:
                 return None
-            if not mm.node.reachable:
+            if not folio.node.reachable:
                 return mm.stalled()
         elif state is _RW:
-            if not mm.node.reachable:
+            if not folio.node.reachable:
                 return mm.stalled()
             if write:
-                mm.writable.stored(folio, now_ns)
+                folio.node.writable.stored(folio, now_ns)
         else:
             return None
         folio.referenced = True
@@ -192,7 +189,7 @@ class Host:
     ) -> Decision[list[Access]]:
         """A batch of accesses of one kind, mapped already or not: what `access`, else `fault`, answer.
 
-        What must come from the device is one `NodeLoad` for all. Pages are (space, vpn). Where frames
+        What must come from one device is one `NodeLoad` for all. Pages are (space, vpn). Where frames
         run out the answers end early: use these, and ask for the rest in another call; the first page
         is always answered. The answers are good until the next decision, as those of `access`.
         """
@@ -203,7 +200,7 @@ class Host:
     ) -> Decision[list[Access]]:
         """CPU loads of whole pages into the runner's scratch frames: `frames[i]` is for `pages[i]`.
 
-        All that lie on the device are one `NodeLoad`. A page that moved since it was accessed is
+        All that lie on one device are one `NodeLoad`. A page that moved since it was accessed is
         faulted in again; if it is in DRAM now, it is copied to its scratch frame. Answers DRAM and
         NODE mean that the scratch frame holds the bytes; STALLED, BUS_ERROR (poison found on the way
         too) and OUT_OF_MEMORY that it does not.
@@ -215,9 +212,9 @@ class Host:
     ) -> Decision[list[Access]]:
         """CPU stores of whole pages, bytes in the runner's scratch frames.
 
-        All that are mapped writable on the device are one `NodeWrite`; a page that moved since is
+        All that are mapped writable on one device are one `NodeWrite`; a page that moved since is
         faulted again, and if it is in DRAM now, its frame is overwritten. Where the device cannot
-        take a page: `kill` answers BUS_ERROR for it and every later page of its space, `rescue`
+        take a page: `kill` answers BUS_ERROR for it and what was not stored yet of its space, `rescue`
         answers DRAM with the bytes applied there. Later pages go on. STALLED: the store may have
         reached the device or not; store the same bytes again before the page is read.
         """
@@ -237,74 +234,78 @@ class Host:
         """The vpns that are not NONE, as they are now."""
         return tuple(self._mm.spaces[space].ptes)
 
-    # -- the node ----------------------------------------------------------------------------------
+    # -- a node, by number -------------------------------------------------------------------------
 
-    def node_attached(self, logical_bytes: int) -> None:
+    def node_attached(self, logical_bytes: int, node: int = 0) -> None:
         """A session began: an empty region of so many bytes of DPA, open until a reading says otherwise.
 
         Raises:
-            ValueError: a node is attached already, or the size is not a positive multiple of 4096.
+            ValueError: it is attached already, or the size is not a positive multiple of 4096.
         """
-        self._mm.node_attached(logical_bytes)
+        if self._mm.nodes[node].attached:
+            raise ValueError("a node is attached already")
+        self._mm.nodes[node].attach(logical_bytes)
 
-    def node_lost(self) -> int:
+    def node_lost(self, node: int = 0) -> int:
         """The session is over: every page on the device is LOST. Answers how many; again: 0."""
-        return self._mm.node_lost()
+        return self._mm.node_lost(self._mm.nodes[node])
 
-    def node_unreachable(self) -> None:
+    def node_unreachable(self, node: int = 0) -> None:
         """The link is down: the node is closed, accesses to its pages stall."""
-        self._mm.node.reachable = False
+        self._mm.nodes[node].reachable = False
 
-    def node_reachable(self) -> None:
+    def node_reachable(self, node: int = 0) -> None:
         """The link is up again, and the session still holds."""
-        self._mm.node.reachable = self._mm.node.attached
+        self._mm.nodes[node].reachable = self._mm.nodes[node].attached
 
-    def reading(self, reading: NodeReading, now_ns: int) -> None:
-        """Telemetry, or an event that carries it. Without a node attached it says nothing."""
+    def reading(self, reading: NodeReading, now_ns: int, node: int = 0) -> None:
+        """Telemetry, or an event that carries it. Of a node that is not attached it says nothing."""
         self._mm.now_ns = now_ns
-        if self._mm.reading(reading):
-            self._balloon.retarget(reading)
-            self._release.reading(reading)
+        self._daemons[node].reading(reading, now_ns)
 
-    def credit_request(self, now_ns: int) -> CreditRequest | None:
+    def credit_request(self, now_ns: int, node: int = 0) -> CreditRequest | None:
         """With `budget = tokens`: what to ask the device, if anything. Answered by one of the next two."""
-        mm = self._mm
-        return mm.credits.request(len(mm.writable), now_ns, node_open=mm.node_open)
+        asks = self._mm.nodes[node]
+        return asks.credits.request(len(asks.writable), now_ns, node_open=asks.is_open)
 
-    def credits_granted(self, number: int, pages: int) -> None:
+    def credits_granted(self, number: int, pages: int, node: int = 0) -> None:
         """The device granted so many credits to the request of this number."""
-        self._mm.credits.granted(number, pages)
+        self._mm.nodes[node].credits.granted(number, pages)
 
-    def credits_unanswered(self, number: int) -> None:
+    def credits_unanswered(self, number: int, node: int = 0) -> None:
         """It did not answer the request of this number."""
-        self._mm.credits.unanswered(number)
+        self._mm.nodes[node].credits.unanswered(number)
 
-    def poison_told(self, dpas: Iterable[int]) -> Decision[None]:
+    def poison_told(self, dpas: Iterable[int], node: int = 0) -> Decision[None]:
         """An event named these device pages (DPAs in bytes): it may be old, so they are looked into."""
-        return look_into(self._mm, dpas)
+        return look_into(self._mm, self._mm.nodes[node], dpas)
 
-    def poison_met(self, dpas: Iterable[int]) -> None:
+    def poison_met(self, dpas: Iterable[int], node: int = 0) -> None:
         """A load that the runner made itself found these device pages poisoned: their mappers lost them."""
-        self._mm.poison_met(dpas)
+        self._mm.poison_met(self._mm.nodes[node], dpas)
 
     def take_lost(self) -> list[LostPage]:
         """Every mapper's page that became LOST since this was asked last, in the order in which it did."""
         lost, self._mm.lost_pages = self._mm.lost_pages, []
         return lost
 
-    def resized(self, logical_bytes: int) -> int:
+    def resized(self, logical_bytes: int, node: int = 0) -> int:
         """The region's DPA space has another size now. What lies past a nearer end was taken by force.
 
         Answers how many mapped pages are LOST by that.
 
         Raises:
-            ValueError: no node is attached, or the size is not a positive multiple of 4096.
+            ValueError: it is not attached, or the size is not a positive multiple of 4096.
         """
-        return self._mm.node_resized(logical_bytes)
+        return self._mm.node_resized(self._mm.nodes[node], logical_bytes)
 
-    def release_ready(self) -> int | None:
+    def release_ready(self, node: int = 0) -> int | None:
         """The size that the device asked for, in bytes, once nothing is left past it; told once a reading."""
-        return self._release.ready()
+        return self._daemons[node].release.ready()
+
+    def is_open(self, node: int = 0) -> bool:
+        """Whether this node takes new demotions: attached, reachable, and not closed by pressure."""
+        return self._mm.nodes[node].is_open
 
     # -- daemons -----------------------------------------------------------------------------------
 
@@ -325,16 +326,19 @@ class Host:
         return self._ager.scan(now_ns)
 
     def writeback(self, now_ns: int) -> Decision[None]:
-        """While pressure keeps the node closed: move its coldest pages to the next tier, a batch a call."""
-        return self._shrinker.writeback(now_ns)
+        """While pressure keeps a node closed: move its coldest pages to the next tier, a batch a call."""
+        for each in self._daemons:
+            yield from each.shrinker.writeback(now_ns)
 
     def trimmer(self, now_ns: int, *, force: bool = False) -> Decision[None]:
         """TRIM freed device pages when it is due; `force`: all of them, now."""
-        return self._trimmer.trim(now_ns, force=force)
+        for each in self._daemons:
+            yield from each.trimmer.trim(now_ns, force=force)
 
     def balloon(self, now_ns: int) -> Decision[None]:
-        """One step of the balloon towards its target."""
-        return self._balloon.step(now_ns)
+        """One step of each balloon towards its target."""
+        for each in self._daemons:
+            yield from each.balloon.step(now_ns)
 
     def background(self, now_ns: int) -> Decision[None]:
         """One turn of every daemon, in this order: `upkeep`, then kswapd, which uses what that freed."""
@@ -348,30 +352,22 @@ class Host:
         reaper, balloon (they free device pages), trimmer (makes them usable).
         """
         yield from self._ager.scan(now_ns)
-        yield from self._release.step(now_ns)
-        yield from self._shrinker.writeback(now_ns)
+        for each in self._daemons:
+            yield from each.release.step(now_ns)
+        yield from self.writeback(now_ns)
         yield from self._reaper.scan(now_ns)
-        yield from self._balloon.step(now_ns)
-        yield from self._trimmer.trim(now_ns, force=False)
+        yield from self.balloon(now_ns)
+        yield from self.trimmer(now_ns)
 
     def writeback_all(self, now_ns: int) -> Decision[int]:
-        """Empty the node: every page that a tier has room for, TRIM included. Answers how many moved."""
+        """Empty the nodes: every page that a tier has room for, TRIM included. Answers how many moved."""
         self._ager.reprotect_all(now_ns)
         moved = 0
-        while left := len(self._mm.node.placed):
-            # Zombies that found the TRIM buffer full are met again after the TRIM.
-            moved += yield from self._shrinker.drain(now_ns)
-            yield from self._trimmer.trim(now_ns, force=True)
-            if len(self._mm.node.placed) == left:
-                break
+        for each in self._daemons:
+            moved += yield from each.empty(now_ns)
         return moved
 
     # -- looking in --------------------------------------------------------------------------------
-
-    @property
-    def node_open(self) -> bool:
-        """Whether the node takes new demotions: attached, reachable, and not closed by pressure."""
-        return self._mm.node_open
 
     def snapshot(self) -> HostSnapshot:
         """The gauges now. One look at each vswap entry if there are zombies, else no scan."""

@@ -1,27 +1,22 @@
-"""What the rooms of the policy share: spaces, frames, the node, entries; and what befalls the node."""
+"""What the rooms of the policy share: spaces, frames, the nodes, entries; and what befalls a node."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
 from cramagent.policy.answers import BACKEND_OF_TIER, STALLED, Access, Backend, LossCause, LostPage
-from cramagent.policy.budget import Writable
-from cramagent.policy.credits import Credits
+from cramagent.policy.budget import WritableCount
 from cramagent.policy.effects import Tier
 from cramagent.policy.folio import NO_ENTRY, AddressSpace, Folio, PageKind
 from cramagent.policy.frames import Frames
 from cramagent.policy.node import Node, size_in_pages
-from cramagent.policy.pressure import Gate
 from cramagent.policy.settings import PAGE_BYTES, Mapping
 from cramagent.policy.states import NEXT, IllegalTransition, PageEvent, State, step
-from cramagent.policy.trim import TrimBuffer
 from cramagent.policy.vswap import VswapTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cramagent.policy.answers import NodeReading
     from cramagent.policy.counters import FaultCounts, HostCounters
     from cramagent.policy.folio import Pte
     from cramagent.policy.settings import PolicySettings
@@ -53,16 +48,11 @@ class Mm:
         self.spaces: dict[int, AddressSpace] = _Spaces()
         self.frames = Frames(settings, counters)
         self.vswap = VswapTable()
-        self.node = Node(counters)
-        self.trim = TrimBuffer(settings)
-        self.gate = Gate(settings, counters, settings.demote_batch_pages * WORST_PAGE_BYTES)
-        self.admittance = Admittance(settings)
-        self.credits = Credits(settings, counters)
-        self.writable = Writable(settings, self.gate, self.credits)
-        self.balloon_target = 0
-        """Device pages that the balloon should hold."""
-        self.readings = 0
-        """How many readings came, for who waits for a new one."""
+        self.writable_count = WritableCount()
+        self.nodes = tuple(
+            [Node(number, settings, counters, self.writable_count) for number in range(settings.nodes)]
+        )
+        """One for each device, by number."""
         self.lost_pages: list[LostPage] = []
         """Pages that became LOST and that the runner has not asked for yet."""
         self.demote_event = (
@@ -109,108 +99,86 @@ class Mm:
         self.counters.stalls += 1
         return STALLED
 
-    # -- the node ----------------------------------------------------------------------------------
+    # -- nodes -------------------------------------------------------------------------------------
 
     @property
-    def node_open(self) -> bool:
-        """Whether demotion and mkwrite may use the node."""
-        return self.node.reachable and not self.gate.closed
+    def pressure(self) -> int:
+        """The highest of any node."""
+        return max([node.gate.pressure for node in self.nodes])
 
-    def node_attached(self, logical_bytes: int) -> None:
-        """A session began: an empty region.
-
-        Raises:
-            ValueError: a node is attached, or the size is none.
-        """
-        if self.node.attached:
-            raise ValueError("a node is attached already")
-        self.node.attach(logical_bytes)
-        self.gate.reset()
-        self.admittance.reset()
-
-    def node_lost(self) -> int:
-        """The session is over. Answers how many mapped pages became LOST; 0 without a node."""
-        if not self.node.attached:
+    def node_lost(self, node: Node) -> int:
+        """Its session is over. Answers how many mapped pages became LOST; 0 if it had none."""
+        if not node.attached:
             return 0
-        lost = sum(self.lose(folio, LossCause.SESSION) for folio in self.node.placed.values())
-        self.node.detach()
-        self.trim.clear()
-        self.gate.reset()
-        self.admittance.reset()
-        self.credits.reset()
-        self.balloon_target = 0
+        lost = sum(self.lose(folio, LossCause.SESSION) for folio in node.placed.values())
+        node.detach()
+        node.counters.sessions_lost += 1
         self.counters.pages_lost_reset += lost
         self.counters.sessions_lost += 1
         return lost
 
-    def node_resized(self, logical_bytes: int) -> int:
+    def node_resized(self, node: Node, logical_bytes: int) -> int:
         """Another size. Answers how many mapped pages lay past the end and are LOST: taken by force.
 
         Raises:
-            ValueError: no node is attached, or the size is none.
+            ValueError: the node is not attached, or the size is none.
         """
-        if not self.node.attached:
+        if not node.attached:
             raise ValueError("no node is attached")
         end = size_in_pages(logical_bytes) * PAGE_BYTES
         lost = 0
-        for dpa in [dpa for dpa in self.node.placed if dpa >= end]:
-            folio = self.node.placed.pop(dpa)
+        for dpa in [dpa for dpa in node.placed if dpa >= end]:
+            folio = node.placed.pop(dpa)
             if folio.mappers:
                 lost += self.lose(folio, LossCause.FORCED_RELEASE)
             else:
                 self.vswap.drop((folio,))
                 self.vswap.zombies -= 1
                 self.counters.reaped += 1
-        self.trim.waiting = [dpa for dpa in self.trim.waiting if dpa < end]
-        self.node.resize(logical_bytes)
+        node.trim.waiting = [dpa for dpa in node.trim.waiting if dpa < end]
+        node.resize(logical_bytes)
         self.counters.pages_lost_released += lost
         return lost
 
-    def reading(self, reading: NodeReading) -> bool:
-        """Telemetry: pressure and admission follow. False if there is no node that it could be about."""
-        if not self.node.attached:
-            return False
-        self.readings += 1
-        self.gate.reading(reading)
-        self.admittance.reading(reading, len(self.node.placed) + len(self.trim), self.now_ns)
-        return True
-
-    def poison_met(self, dpas: Iterable[int]) -> None:
+    def poison_met(self, node: Node, dpas: Iterable[int]) -> None:
         """A load of ours found that these device pages lost their bytes. Any may be named twice."""
         for dpa in dpas:
-            if self.is_missed(dpa):
-                folio = self.node.placed.pop(dpa)
+            if self.is_missed(node, dpa):
+                folio = node.placed.pop(dpa)
                 self.counters.pages_lost_poison += self.lose(folio, LossCause.POISON)
-                self.give_back((dpa,))
+                self.give_back(node, (dpa,))
 
-    def is_missed(self, dpa: int) -> bool:
+    def is_missed(self, node: Node, dpa: int) -> bool:
         """Whether anyone would miss the bytes there: no one does a zombie's, whose TRIM takes poison away."""
-        folio = self.node.placed.get(dpa)
+        folio = node.placed.get(dpa)
         return folio is not None and bool(folio.mappers)
 
     def lose(self, folio: Folio, cause: LossCause) -> int:
         """A device folio's bytes are gone. Answers how many mappers suffer. The caller sees to its DPA."""
+        node = folio.node
         for pte in folio.mappers:
             if pte.state is State.RW:
-                self.writable.remove(folio)
+                node.writable.remove(folio)
                 self.vswap.add((folio,))
             self.move(pte, PageEvent.BYTES_LOST)
-            self.lost_pages.append(LostPage(pte.space.number, pte.vpn, cause))
+            self.lost_pages.append(LostPage(pte.space.number, pte.vpn, cause, node.number))
+        node.counters.pages_lost += len(folio.mappers)
         folio.settle(Backend.LOST, 0)
         return len(folio.mappers)
 
     # -- giving back -------------------------------------------------------------------------------
 
-    def give_back(self, dpas: Sequence[int]) -> bool:
-        """Device pages hold nothing of ours any more and must be TRIMmed before they are used again.
+    def give_back(self, node: Node, dpas: Sequence[int]) -> bool:
+        """A node's pages hold nothing of ours any more and must be TRIMmed before they are used again.
 
         If the TRIM buffer has no room for all (False), zombie entries keep the rest until the reaper
         finds some.
         """
-        rest = dpas[self.trim.offer_all(dpas) :]
+        rest = dpas[node.trim.offer_all(dpas) :]
         for dpa in rest:
             folio = Folio(Backend.NODE, dpa, PageKind.ANON)
-            self.node.placed[dpa] = folio
+            folio.node = node
+            node.placed[dpa] = folio
             self.vswap.add((folio,))
             self.make_zombie(folio)
         return not rest
@@ -226,9 +194,9 @@ class Mm:
     def reap(self, folio: Folio, drops: dict[Tier, list[int]]) -> bool:
         """Free a zombie. Its tier handle goes to `drops`; False: the TRIM buffer has no room."""
         if folio.backend is Backend.NODE:
-            if not self.trim.offer(folio.handle):
+            if not folio.node.trim.offer(folio.handle):
                 return False
-            del self.node.placed[folio.handle]
+            del folio.node.placed[folio.handle]
         else:
             self.drop_handle(folio, drops)
         self.vswap.drop((folio,))

@@ -1,4 +1,4 @@
-"""The private memory node: allocation control and the allocator of its device pages.
+"""A private memory node, one for each device: allocation control, and the allocator of its device pages.
 
 A node gives pages only to the demotion path that holds it, as a private node's memory needs
 __GFP_PRIVATE; no other allocation can land there, and none falls back to it.
@@ -11,14 +11,23 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from cramagent.policy.admission import WORST_PAGE_BYTES, Admittance
+from cramagent.policy.budget import Writable
+from cramagent.policy.counters import NodeCounters
+from cramagent.policy.credits import Credits
 from cramagent.policy.folio import PageKind
+from cramagent.policy.pressure import Gate
 from cramagent.policy.settings import PAGE_BYTES
+from cramagent.policy.trim import TrimBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cramagent.policy.answers import NodeReading
+    from cramagent.policy.budget import WritableCount
     from cramagent.policy.counters import HostCounters
     from cramagent.policy.folio import Folio
+    from cramagent.policy.settings import PolicySettings
 
 
 class Gfp(Enum):
@@ -61,18 +70,32 @@ def size_in_pages(logical_bytes: int) -> int:
 
 
 class Node:
-    """The device pages of one region, each in exactly one place.
+    """The device pages of one region, each in exactly one place; and what the host knows of their device.
 
     Placed (holds a folio), free (recycled or never used), waiting for TRIM (`TrimBuffer`), in the
     balloon, or in the hands of a decision under way. DPAs are in bytes.
     """
 
-    def __init__(self, counters: HostCounters) -> None:
+    def __init__(
+        self, number: int, settings: PolicySettings, counters: HostCounters, writable: WritableCount
+    ) -> None:
+        self.number: Final = number
+        self.counters: Final = NodeCounters()
         self._counters = counters
         self._session = 0
         self._empty(0)
         self.attached = False
         self.reachable = False
+        self.trim = TrimBuffer(settings)
+        room_bytes = settings.demote_batch_pages * WORST_PAGE_BYTES
+        self.gate = Gate(settings, counters, self.counters, room_bytes)
+        self.admittance = Admittance(settings)
+        self.credits = Credits(settings, counters)
+        self.writable = Writable(settings, self.gate, self.credits, writable)
+        self.balloon_target = 0
+        """Device pages that the balloon should hold."""
+        self.readings = 0
+        """How many readings came, for who waits for a new one."""
 
     def _empty(self, pages: int) -> None:
         self._session += 1
@@ -92,15 +115,33 @@ class Node:
 
     # -- sessions ----------------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """Whether demotion and mkwrite may use it."""
+        return self.reachable and not self.gate.closed
+
     def attach(self, logical_bytes: int) -> None:
         """An empty region."""
         self._empty(size_in_pages(logical_bytes))
         self.attached = self.reachable = True
+        self.gate.reset()
+        self.admittance.reset()
 
     def detach(self) -> None:
         """The region and everything in it is gone."""
         self._empty(0)
         self.attached = self.reachable = False
+        self.trim.clear()
+        self.gate.reset()
+        self.admittance.reset()
+        self.credits.reset()
+        self.balloon_target = 0
+
+    def reading(self, reading: NodeReading, now_ns: int) -> None:
+        """Telemetry: pressure and admission follow."""
+        self.readings += 1
+        self.gate.reading(reading)
+        self.admittance.reading(reading, len(self.placed) + len(self.trim), now_ns)
 
     def resize(self, logical_bytes: int) -> None:
         """Another size. What the device took by force has left `placed` and the TRIM buffer already.

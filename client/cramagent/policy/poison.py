@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
     from cramagent.policy.effects import Decision
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
 
 
-def look_into(mm: Mm, dpas: Iterable[int]) -> Decision[None]:
-    """Load those of the named device pages (DPAs in bytes) that someone would miss."""
-    todo = [dpa for dpa in dict.fromkeys(dpas) if mm.is_missed(dpa)]
+def look_into(mm: Mm, node: Node, dpas: Iterable[int]) -> Decision[None]:
+    """Load those of the named device pages (DPAs in bytes) of a node that someone would miss."""
+    todo = [dpa for dpa in dict.fromkeys(dpas) if mm.is_missed(node, dpa)]
     bounce = mm.frames.bounce
     for start in range(0, len(todo), len(bounce)):
-        if not mm.node.reachable:
+        if not node.reachable:
             return
         chunk = tuple(todo[start : start + len(bounce)])
-        loaded: NodeLoaded = yield NodeLoad(chunk, bounce[: len(chunk)])
+        loaded: NodeLoaded = yield NodeLoad(chunk, bounce[: len(chunk)], node.number)
         if loaded.status is NodeStatus.GONE:
-            mm.node_lost()
+            mm.node_lost(node)
         elif loaded.poisoned:
-            mm.poison_met(chunk[place] for place in loaded.poisoned)
+            mm.poison_met(node, (chunk[place] for place in loaded.poisoned))

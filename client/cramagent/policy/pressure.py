@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cramagent.policy.answers import NodeReading
-    from cramagent.policy.counters import HostCounters
+    from cramagent.policy.counters import HostCounters, NodeCounters
     from cramagent.policy.settings import PolicySettings
 
 MOST: Final = 1000
@@ -26,9 +26,12 @@ OF_WATERMARK: Final = {1: 0, 2: 0, 3: 500, 4: 750, 5: MOST}
 class Gate:
     """Open or closed, with two thresholds: between them it stays as it is."""
 
-    def __init__(self, settings: PolicySettings, counters: HostCounters, room_bytes: int) -> None:
+    def __init__(
+        self, settings: PolicySettings, counters: HostCounters, of_node: NodeCounters, room_bytes: int
+    ) -> None:
         self._settings = settings
         self._counters = counters
+        self._of_node = of_node
         self._room_bytes = room_bytes
         """Free media that is worth opening for, after the region's limit or the device's end was met: one
         whole batch (but never more than a sixteenth of the limit, or a small region would close for good)."""
@@ -90,6 +93,8 @@ class Gate:
         if not self.closed and self.pressure >= self._settings.close_pressure:
             self.closed = True
             self._counters.node_closes += 1
+            self._of_node.closes += 1
         elif self.closed and self.pressure <= self._settings.open_pressure:
             self.closed = False
             self._counters.node_opens += 1
+            self._of_node.opens += 1

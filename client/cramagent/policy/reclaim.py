@@ -1,4 +1,4 @@
-"""Reclaim: cold DRAM pages go to the node while it is open, else to the tiers. kswapd and direct."""
+"""Reclaim: cold DRAM pages go to a node that is open, else to the tiers. kswapd and direct."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from cramagent.policy import rmap
 from cramagent.policy.effects import NodeStatus, NodeWrite, NodeWritten, Tier, TierPut, TierStored
 from cramagent.policy.folio import PageKind
 from cramagent.policy.node import DEMOTION, Gfp, Ineligible, Request
+from cramagent.policy.placement import Placer
 from cramagent.policy.settings import PAGE_BYTES
 
 if TYPE_CHECKING:
     from cramagent.policy.effects import Decision
     from cramagent.policy.folio import Folio
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
 
 _ANON: Final = PageKind.ANON
 BATCHES_PER_TURN: Final = 8
@@ -27,6 +29,7 @@ class Reclaim:
 
     def __init__(self, mm: Mm) -> None:
         self._mm = mm
+        self._placer = Placer(mm.settings, mm.nodes)
         self._awake = False
         self._turning = False
         """A turn of kswapd has begun and not ended: it may wait for the device."""
@@ -52,7 +55,7 @@ class Reclaim:
         """Until enough frames are free, or nothing more is cold, or its batches are used up."""
         mm = self._mm
         for _ in range(BATCHES_PER_TURN):
-            missing = mm.frames.high(mm.gate.pressure) - mm.frames.free
+            missing = mm.frames.high(mm.pressure) - mm.frames.free
             if missing <= 0:
                 self._awake = False
                 return
@@ -69,7 +72,7 @@ class Reclaim:
         """Direct reclaim: a free frame, taken, for a fault that found none. None: out of memory."""
         mm = self._mm
         mm.counters.direct_reclaims += 1
-        want = mm.frames.high(mm.gate.pressure) - mm.frames.free
+        want = mm.frames.high(mm.pressure) - mm.frames.free
         batch = max(1, min(want, mm.settings.demote_batch_pages))
         # A second chance first; if all are referenced, the hand takes what it meets.
         for second_chance, scan in ((True, max(SCAN_LEAST, 4 * batch)), (False, mm.frames.count)):
@@ -95,13 +98,15 @@ class Reclaim:
             rest = eligible = [
                 folio for folio in victims if folio.kind is _ANON or self._swap_eligible(folio)
             ]
-            if mm.node_open:
-                rest = yield from self._demote(eligible)
-            elif mm.node.attached:
+            nodes = self._placer.order()
+            if not nodes and any(node.attached for node in mm.nodes):
                 mm.counters.demote_denied_closed += len(eligible)
-            kept = len(rest)
-            rest = [folio for folio in rest if folio.idle]
-            kept -= len(rest)
+            kept = 0
+            for node in nodes:
+                if rest and node.is_open:
+                    offered = yield from self._demote(node, rest, last=node is nodes[-1])
+                    rest = [folio for folio in offered if folio.idle]
+                    kept += len(offered) - len(rest)
             for tier in mm.settings.writeback.tiers:
                 if not rest:
                     break
@@ -116,68 +121,69 @@ class Reclaim:
     def _swap_eligible(self, folio: Folio) -> bool:
         """Write control: only user, swap-eligible pages. The node's allocation control says and counts it."""
         try:
-            self._mm.node.check(Request(Gfp.PRIVATE, folio.kind))
+            self._mm.nodes[0].check(Request(Gfp.PRIVATE, folio.kind))
         except Ineligible:
             return False
         return True
 
-    def _demote(self, folios: list[Folio]) -> Decision[list[Folio]]:
-        """Offer a batch to the node. Answers those that it did not take, or that were used meanwhile."""
-        mm, node, counters = self._mm, self._mm.node, self._mm.counters
-        admitted = mm.admittance.allowance(len(folios))
-        counters.demote_denied_admission += len(folios) - admitted
+    def _demote(self, node: Node, folios: list[Folio], *, last: bool) -> Decision[list[Folio]]:
+        """Offer a batch to a node. Answers those that it did not take, or that were used meanwhile.
+
+        Only of the `last` node that is asked it counts what there was no room for.
+        """
+        mm, counters = self._mm, self._mm.counters
+        admitted = node.admittance.allowance(len(folios))
         dpas = node.allocate(DEMOTION, admitted)
-        counters.demote_denied_full += admitted - len(dpas)
+        if last:
+            counters.demote_denied_admission += len(folios) - admitted
+            counters.demote_denied_full += admitted - len(dpas)
         if not dpas:
             return folios
         frames = tuple([folio.handle for folio in folios[: len(dpas)]])
         session = node.hold(dpas)
-        mm.admittance.allocated(len(dpas))
+        node.admittance.allocated(len(dpas))
         answered = False
         try:
-            written: NodeWritten = yield NodeWrite(tuple(dpas), frames)
+            written: NodeWritten = yield NodeWrite(tuple(dpas), frames, node.number)
             answered = True
         finally:
             ours = node.let_go(session, dpas)
             if ours and not answered:
                 # Ended early: some may be written. TRIM settles it.
-                mm.give_back(self._left(dpas))
+                mm.give_back(node, _left(node, dpas))
         if not ours or written.status is NodeStatus.GONE:
             counters.demote_gone += len(dpas)
             if ours:
-                mm.node_lost()
+                mm.node_lost(node)
             return folios
         if node.is_cut(dpas):
             # Their bytes are still in DRAM, whatever the device has of them.
             counters.demotions_void += len(dpas)
-            mm.give_back(self._left(dpas))
+            mm.give_back(node, _left(node, dpas))
             return folios
         accepted = len(dpas) if written.status is NodeStatus.OK else written.accepted
-        stay = self._demoted(folios[:accepted], dpas)
+        stay = self._demoted(node, folios[:accepted], dpas)
         if accepted < len(dpas):
-            self._refused(written.status, dpas[accepted:])
+            self._refused(node, written.status, dpas[accepted:])
         return stay + folios[accepted:]
 
-    def _left(self, dpas: list[int]) -> list[int]:
-        """Those that the region still has: the device may have taken its end meanwhile."""
-        end = self._mm.node.size * PAGE_BYTES
-        return [dpa for dpa in dpas if dpa < end]
-
-    def _demoted(self, folios: list[Folio], dpas: list[int]) -> list[Folio]:
+    def _demoted(self, node: Node, folios: list[Folio], dpas: list[int]) -> list[Folio]:
         """The device holds their bytes. Answers those that stay in DRAM all the same: not cold any more."""
         mm = self._mm
         cold = [folio for folio in folios if folio.mappers and not folio.referenced]
         stay: list[Folio] = []
         if len(cold) < len(folios):
             stay = [folio for folio in folios if not folio.idle]
-            mm.give_back([dpa for folio, dpa in zip(folios, dpas, strict=False) if not folio.idle])
+            given_back = [dpa for folio, dpa in zip(folios, dpas, strict=False) if not folio.idle]
+            mm.give_back(node, given_back)
             dpas = [dpa for folio, dpa in zip(folios, dpas, strict=False) if folio.idle]
             mm.counters.demotions_void += len(stay)
-        rmap.demoted(mm, cold, dpas[: len(cold)])
+        rmap.demoted(mm, node, cold, dpas[: len(cold)])
         mm.counters.demotions += len(cold)
+        node.counters.demotions += len(cold)
         return stay
 
-    def _refused(self, status: NodeStatus, dpas: list[int]) -> None:
+    def _refused(self, node: Node, status: NodeStatus, dpas: list[int]) -> None:
         """The end of a batch that the device did not take: why, and what becomes of its device pages."""
         mm, counters = self._mm, self._mm.counters
         if status is NodeStatus.UNAVAILABLE:
@@ -185,17 +191,18 @@ class Reclaim:
         elif status is NodeStatus.POISONED:
             counters.demote_refused_poisoned += len(dpas)
         else:
-            mm.admittance.allocated(-len(dpas))
+            node.admittance.allocated(-len(dpas))
+            node.counters.demotions_refused += len(dpas)
             if status is NodeStatus.NO_MORE_WRITES:
                 counters.demote_refused_no_more_writes += len(dpas)
-                mm.gate.refused_no_more_writes()
+                node.gate.refused_no_more_writes()
             else:
                 counters.demote_refused_region_limit += len(dpas)
-                mm.gate.refused_region_limit()
+                node.gate.refused_region_limit()
             # The device keeps a refused page's old bytes: these are as empty as before.
-            mm.node.recycle(reversed(dpas))
+            node.recycle(reversed(dpas))
             return
-        mm.give_back(dpas)
+        mm.give_back(node, dpas)
 
     def _swap_out(self, tier: Tier, folios: list[Folio]) -> Decision[list[Folio]]:
         """Offer a batch to a tier. Answers those that it had no room for."""
@@ -210,3 +217,9 @@ class Reclaim:
             counters.swap_outs_swapfile += taken
             counters.swapfile_full += len(folios) - taken
         return folios[taken:]
+
+
+def _left(node: Node, dpas: list[int]) -> list[int]:
+    """Those that the region still has: the device may have taken its end meanwhile."""
+    end = node.size * PAGE_BYTES
+    return [dpa for dpa in dpas if dpa < end]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cramagent.policy.effects import Decision, Tier
     from cramagent.policy.folio import Folio
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
     from cramagent.policy.trim import Trimmer
     from cramagent.policy.writeback import Shrinker
 
@@ -31,8 +32,9 @@ _SHARE_OF_THE_REST = 8
 class Release:
     """Keeps `Node.ceiling` where the device wants the region to end, and empties what is above it."""
 
-    def __init__(self, mm: Mm, shrinker: Shrinker, trimmer: Trimmer) -> None:
+    def __init__(self, mm: Mm, node: Node, shrinker: Shrinker, trimmer: Trimmer) -> None:
         self._mm = mm
+        self._node = node
         self._shrinker = shrinker
         self._trimmer = trimmer
         self._forced = False
@@ -44,11 +46,11 @@ class Release:
         """What the device asks for now, if it asks; the latest word counts."""
         asked = reading.asked_back_to_bytes
         self._forced = reading.forced_in_ns is not None
-        self._mm.node.withhold_from(None if asked is None else asked // PAGE_BYTES)
+        self._node.withhold_from(None if asked is None else asked // PAGE_BYTES)
 
     def step(self, now_ns: int) -> Decision[None]:
         """One batch of pages out of what is asked back."""
-        mm, node = self._mm, self._mm.node
+        mm, node = self._mm, self._node
         mm.now_ns = now_ns
         if not node.asked_back or not node.reachable:
             return
@@ -62,23 +64,23 @@ class Release:
             if not folio.mappers:
                 mm.reap(folio, drops)
                 continue
-            if folio in mm.writable:
+            if folio in node.writable:
                 rmap.reprotected(mm, folio, PageEvent.REPROTECT)
                 mm.counters.reprotects_pressure += 1
             victims.append(folio)
         yield from drop_all(drops)
         moved = yield from self._shrinker.write_back_all(victims)
         mm.counters.writebacks_release += moved
-        if any(dpa >= node.allowed_bytes for dpa in mm.trim.waiting):
+        if any(dpa >= node.allowed_bytes for dpa in node.trim.waiting):
             yield from self._trimmer.trim(now_ns, force=True)
 
     def ready(self) -> int | None:
         """The size in bytes that the region can shrink to now, once for each reading; else None."""
-        mm, node = self._mm, self._mm.node
-        if not node.asked_back or not node.reachable or self._told == mm.readings:
+        node = self._node
+        if not node.asked_back or not node.reachable or self._told == node.readings:
             return None
         end = node.allowed_bytes
-        if any(dpa >= end for held in (node.placed, mm.trim.waiting, node.in_hand) for dpa in held):
+        if any(dpa >= end for held in (node.placed, node.trim.waiting, node.in_hand) for dpa in held):
             return None
-        self._told = mm.readings
+        self._told = node.readings
         return node.allowed_bytes

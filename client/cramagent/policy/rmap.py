@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cramagent.policy.effects import Tier
     from cramagent.policy.folio import AddressSpace
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
 
 # An enum's members are looked up by its metaclass at every use: too slow for a loop.
 _NODE: Final = Backend.NODE
@@ -42,16 +43,17 @@ def map_also(mm: Mm, folio: Folio, space: AddressSpace, vpn: int, state: State) 
     mm.pages_in_state[state] += 1
 
 
-def demoted(mm: Mm, folios: Sequence[Folio], dpas: Sequence[int]) -> None:
-    """DRAM -> node: the device took the bytes. Every mapper holds the new entry.
+def demoted(mm: Mm, node: Node, folios: Sequence[Folio], dpas: Sequence[int]) -> None:
+    """DRAM -> node: its device took the bytes. Every mapper holds the new entry.
 
     They were cold a moment ago: until they are accessed, writeback need not give them a second chance.
     """
     mm.move_all(folios, mm.demote_event)
     mm.frames.release_many([folio.handle for folio in folios])
-    placed = mm.node.placed
+    placed = node.placed
     for folio, dpa in zip(folios, dpas, strict=True):
         folio.backend = _NODE
+        folio.node = node
         folio.handle = dpa
         folio.ahead = False
         placed[dpa] = folio
@@ -77,26 +79,26 @@ def swapped_in(mm: Mm, folios: Sequence[Folio], tier: Tier, frames: Sequence[int
     mm.frames.settle(folios, frames)
 
 
-def promoted(mm: Mm, folios: Sequence[Folio], frames: Sequence[int]) -> None:
-    """Node -> DRAM, for all mappers. The entries are reaped and the device pages given back."""
+def promoted(mm: Mm, node: Node, folios: Sequence[Folio], frames: Sequence[int]) -> None:
+    """One node -> DRAM, for all mappers. The entries are reaped and the device pages given back."""
     mm.vswap.drop(folios)
-    _to_dram(mm, folios, frames)
+    _to_dram(mm, node, folios, frames)
 
 
 def rescued(mm: Mm, folio: Folio, frame: int) -> None:
     """Node -> DRAM, of a writable page, which has no entry. writable_cnt--."""
-    mm.writable.remove(folio)
-    _to_dram(mm, (folio,), (frame,))
+    folio.node.writable.remove(folio)
+    _to_dram(mm, folio.node, (folio,), (frame,))
 
 
-def _to_dram(mm: Mm, folios: Sequence[Folio], frames: Sequence[int]) -> None:
+def _to_dram(mm: Mm, node: Node, folios: Sequence[Folio], frames: Sequence[int]) -> None:
     mm.move_all(folios, PageEvent.PROMOTE)
-    placed = mm.node.placed
+    placed = node.placed
     dpas = [folio.handle for folio in folios]
     for dpa in dpas:
         del placed[dpa]
     mm.frames.settle(folios, frames)
-    mm.give_back(dpas)
+    mm.give_back(node, dpas)
 
 
 def copied(mm: Mm, pte: Pte, frame: int, event: PageEvent) -> Folio:
@@ -119,27 +121,27 @@ def made_writable(mm: Mm, pte: Pte) -> None:
     mm.move(pte, PageEvent.MKWRITE)
     mm.vswap.drop((folio,))
     folio.ahead = False
-    mm.writable.add(folio, mm.now_ns)
+    folio.node.writable.add(folio, mm.now_ns)
 
 
 def reprotected(mm: Mm, folio: Folio, event: PageEvent) -> None:
     """A writable page is R/O again, with a new entry. writable_cnt--. REPROTECT or FORK_PROTECT."""
     (pte,) = folio.mappers
     mm.move(pte, event)
-    mm.writable.remove(folio)
+    folio.node.writable.remove(folio)
     mm.vswap.add((folio,))
 
 
-def written_back(mm: Mm, folios: Sequence[Folio], tier: Tier, handles: Sequence[int]) -> None:
-    """Node -> tier: R/O mappings are zapped, the entries' backend changes, device pages are given back."""
+def written_back(mm: Mm, node: Node, folios: Sequence[Folio], tier: Tier, handles: Sequence[int]) -> None:
+    """One node -> tier: R/O mappings are zapped, entries' backends change, device pages are given back."""
     mapped = mm.pages_in_state[State.RO]
     mm.move_all(folios, PageEvent.WRITEBACK)
     mm.counters.writeback_zaps += mapped - mm.pages_in_state[State.RO]
     dpas = [folio.handle for folio in folios]
     for dpa in dpas:
-        del mm.node.placed[dpa]
+        del node.placed[dpa]
     mm.settle_in_tier(folios, tier, handles)
-    mm.give_back(dpas)
+    mm.give_back(node, dpas)
 
 
 def unmapped(mm: Mm, pte: Pte, drops: dict[Tier, list[int]], *, noticed: bool) -> FreeAnswer:
@@ -176,9 +178,10 @@ def _last_unmapped(
         mm.frames.release(folio.handle)
         return FreeAnswer.DONE
     if was is State.RW:
-        mm.writable.remove(folio)
-        del mm.node.placed[folio.handle]
-        return FreeAnswer.DEFERRED if mm.give_back((folio.handle,)) else FreeAnswer.BUFFER_FULL
+        node = folio.node
+        node.writable.remove(folio)
+        del node.placed[folio.handle]
+        return FreeAnswer.DEFERRED if mm.give_back(node, (folio.handle,)) else FreeAnswer.BUFFER_FULL
     if not noticed:
         mm.make_zombie(folio)
         return FreeAnswer.DEFERRED
@@ -186,8 +189,8 @@ def _last_unmapped(
         mm.drop_handle(folio, drops)
         mm.vswap.drop((folio,))
         return FreeAnswer.DONE
-    if mm.trim.offer(folio.handle):
-        del mm.node.placed[folio.handle]
+    if folio.node.trim.offer(folio.handle):
+        del folio.node.placed[folio.handle]
         mm.vswap.drop((folio,))
         return FreeAnswer.DEFERRED
     mm.make_zombie(folio)

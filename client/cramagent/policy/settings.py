@@ -11,6 +11,8 @@ PAGE_BYTES = 4096
 NS_PER_MS = 1_000_000
 LEAST_DRAM_PAGES = 16
 """Fewer leave reclaim nothing to choose from."""
+MOST_NODES = 64
+"""Each costs its daemons a look a turn."""
 
 
 class SettingError(ValueError):
@@ -42,6 +44,17 @@ class Admission(Enum):
     """When the device says so."""
     UPPER_BOUND = "upper-bound"
     """Before: every page allocated since the last capacity reading counts 4096 bytes."""
+
+
+class Placement(Enum):
+    """Which of several nodes a batch of demotions is offered to first. The next gets what that one left."""
+
+    FILL = "fill"
+    """The first one that is open and not full, in the order in which the devices were named."""
+    ROUND_ROBIN = "round-robin"
+    """The one after the node that was first offered the batch before."""
+    MOST_FREE = "most-free"
+    """The one with the most free media, as far as the last readings say."""
 
 
 class OnBusError(Enum):
@@ -76,12 +89,15 @@ class PolicySettings:
 
     dram_pages: int
     """DRAM frames that the address spaces may use."""
+    nodes: int = 1
+    """Private memory nodes, one for each device."""
+    placement: Placement = Placement.FILL
     mapping: Mapping = Mapping.FAULT
     budget: Budget = Budget.PAGES
     budget_pages: int = 0
-    """The writable budget: device pages mapped writable at one time. 0: always promote."""
+    """The writable budget: device pages mapped writable at one time, on all nodes. 0: always promote."""
     credit_stock_pages: int = 256
-    """Unspent write credits that the host likes to have (`budget = tokens`); it asks when half are spent."""
+    """Unspent write credits to have of each device (`budget = tokens`); more are asked for at half of it."""
     credit_interval_ns: int = 100 * NS_PER_MS
     """Between two requests for credits."""
     admission: Admission = Admission.OPTIMISTIC
@@ -104,7 +120,7 @@ class PolicySettings:
     reap_batch_pages: int = 1024
     """vswap entries that one pass of the reaper looks at."""
     trim_buffer_pages: int = 16_384
-    """Freed device pages that may wait for TRIM; beyond it a free answers `buffer full`."""
+    """Freed device pages of a node that may wait for TRIM; beyond it a free answers `buffer full`."""
     ranges_per_trim: int = 127
     trim_interval_ns: int = 1_000 * NS_PER_MS
     """Freed device pages wait at most so long for TRIM while the node is open (as the kernel's flush
@@ -134,6 +150,7 @@ class PolicySettings:
                 self.dram_pages >= LEAST_DRAM_PAGES,
                 f"dram is at least {LEAST_DRAM_PAGES} pages (64KiB), not {self.dram_pages}",
             ),
+            (1 <= self.nodes <= MOST_NODES, f"a host has 1 to {MOST_NODES} devices, not {self.nodes}"),
             (self.budget_pages >= 0, f"budget cannot be negative: {self.budget_pages}"),
             (self.credit_stock_pages >= 1, "the stock of write credits is at least one"),
             (self.credit_interval_ns >= 0, "the interval between requests for credits cannot be negative"),

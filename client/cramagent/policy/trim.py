@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cramagent.policy.effects import Decision
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
     from cramagent.policy.settings import PolicySettings
 
 COMMANDS_PER_TURN: Final = 8
@@ -74,50 +75,52 @@ def merge_first(dpas: Sequence[int], most: int) -> tuple[list[tuple[int, int]], 
 
 
 class Trimmer:
-    """The TRIM batcher."""
+    """The TRIM batcher of one node."""
 
-    def __init__(self, mm: Mm) -> None:
+    def __init__(self, mm: Mm, node: Node) -> None:
         self._mm = mm
+        self._node = node
         self._waiting_since_ns: int | None = None
 
     def trim(self, now_ns: int, *, force: bool) -> Decision[None]:
         """Send TRIM commands if it is due, or `force`d: then until nothing waits or the device balks."""
-        mm, trim = self._mm, self._mm.trim
+        mm, node, trim = self._mm, self._node, self._node.trim
         mm.now_ns = now_ns
         if not trim.waiting:
             self._waiting_since_ns = None
             return
         if self._waiting_since_ns is None:
             self._waiting_since_ns = now_ns
-        if not mm.node.reachable or not (force or self._due(now_ns - self._waiting_since_ns)):
+        if not node.reachable or not (force or self._due(now_ns - self._waiting_since_ns)):
             return
         trim.waiting.sort()
         commands = 0
         while trim.waiting and (force or commands < COMMANDS_PER_TURN):
             ranges, pages = merge_first(trim.waiting, mm.settings.ranges_per_trim)
-            outcome: NodeTrimmed = yield NodeTrim(tuple(ranges))
+            outcome: NodeTrimmed = yield NodeTrim(tuple(ranges), node.number)
             commands += 1
             if outcome.status is NodeStatus.GONE:
-                mm.node_lost()
+                mm.node_lost(node)
                 return
             if outcome.status is not NodeStatus.OK:
                 mm.counters.trim_unavailable += 1
                 return
             # Descending, so that the lowest are allocated first and stay neighbours.
-            mm.node.recycle(reversed(trim.waiting[:pages]))
+            node.recycle(reversed(trim.waiting[:pages]))
             del trim.waiting[:pages]
-            mm.admittance.trimmed(pages)
+            node.admittance.trimmed(pages)
             mm.counters.trim_commands += 1
             mm.counters.trimmed_pages += pages
+            node.counters.trimmed_pages += pages
         if not trim.waiting:
             self._waiting_since_ns = None
 
     def _due(self, waited_ns: int) -> bool:
         """Closed: media is wanted now. Half full or no free page: room is. Else after the interval."""
-        mm = self._mm
+        node = self._node
         return (
-            mm.gate.closed
-            or len(mm.trim) * 2 >= mm.trim.capacity
-            or not mm.node.free
-            or waited_ns >= mm.settings.trim_interval_ns
+            node.gate.closed
+            or len(node.trim) * 2 >= node.trim.capacity
+            or not node.free
+            or waited_ns >= self._mm.settings.trim_interval_ns
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cramagent.policy.effects import Decision, Tier
     from cramagent.policy.folio import Folio
     from cramagent.policy.mm import Mm
+    from cramagent.policy.node import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,11 @@ class Shrunk:
 
 
 class Shrinker:
-    """Gives device pages back when pressure, or the balloon, asks."""
+    """Gives device pages of one node back when pressure, or the balloon, asks."""
 
-    def __init__(self, mm: Mm) -> None:
+    def __init__(self, mm: Mm, node: Node) -> None:
         self._mm = mm
+        self._node = node
         self._last_ns = 0
         self._last_reading = -1
 
@@ -43,16 +45,16 @@ class Shrinker:
         Media comes back only by TRIM and is only seen by a reading, so a batch waits for a reading
         newer than the last batch, or for `writeback_pause_ns`.
         """
-        mm = self._mm
+        mm, node = self._mm, self._node
         mm.now_ns = now_ns
-        if not mm.gate.closed or not mm.node.reachable:
+        if not node.gate.closed or not node.reachable:
             self._last_reading = -1
             return
         paused = now_ns - self._last_ns < mm.settings.writeback_pause_ns
-        if self._last_reading == mm.readings and paused:
+        if self._last_reading == node.readings and paused:
             return
         self._last_ns = now_ns
-        self._last_reading = mm.readings
+        self._last_reading = node.readings
         yield from self.shrink(mm.settings.writeback_batch_pages)
 
     def drain(self, now_ns: int) -> Decision[int]:
@@ -60,7 +62,7 @@ class Shrinker:
         mm = self._mm
         mm.now_ns = now_ns
         moved = 0
-        while mm.node.reachable:
+        while self._node.reachable:
             shrunk = yield from self.shrink(mm.settings.writeback_batch_pages, second_chance=False)
             moved += shrunk.moved
             if not shrunk.freed:
@@ -71,7 +73,7 @@ class Shrinker:
         """Write back up to so many of the coldest device pages."""
         mm = self._mm
         moved = freed = 0
-        while freed < pages and mm.node.reachable:
+        while freed < pages and self._node.reachable:
             chunk = min(pages - freed, len(mm.frames.bounce))
             drops: dict[Tier, list[int]] = {}
             victims, reaped = self._coldest(chunk, drops, second_chance=second_chance)
@@ -110,7 +112,7 @@ class Shrinker:
         What is passed over goes to the warm end: writable pages, zombies that TRIM has no room for,
         and with `second_chance` pages referenced since the last look.
         """
-        mm, placed = self._mm, self._mm.node.placed
+        mm, placed, writable = self._mm, self._node.placed, self._node.writable
         victims: list[Folio] = []
         reaped = 0
         for _ in range(min(len(placed), 4 * count)):
@@ -119,7 +121,7 @@ class Shrinker:
                 reaped += 1
             else:
                 placed.move_to_end(dpa)
-                if not folio.mappers or folio in mm.writable:
+                if not folio.mappers or folio in writable:
                     continue
                 if folio.referenced and second_chance:
                     folio.referenced = False
@@ -131,17 +133,17 @@ class Shrinker:
 
     def _write_back(self, victims: list[Folio]) -> Decision[Shrunk]:
         """One chunk: load it into the bounce frames, offer it to tier after tier."""
-        mm, counters = self._mm, self._mm.counters
+        mm, node, counters = self._mm, self._node, self._mm.counters
         dpas = tuple(folio.handle for folio in victims)
         bounce = mm.frames.bounce[: len(victims)]
-        loaded: NodeLoaded = yield NodeLoad(dpas, bounce)
+        loaded: NodeLoaded = yield NodeLoad(dpas, bounce, node.number)
         if loaded.status is NodeStatus.GONE:
-            mm.node_lost()
+            mm.node_lost(node)
             return Shrunk(0, 0)
         if loaded.status is not NodeStatus.OK and loaded.status is not NodeStatus.POISONED:
             return Shrunk(0, 0)
         poisoned = loaded.poisoned
-        mm.poison_met(dpas[place] for place in poisoned)
+        mm.poison_met(node, (dpas[place] for place in poisoned))
         rest = [(folio, frame) for place, (folio, frame) in enumerate(zip(victims, bounce, strict=True))
                 if place not in poisoned]  # fmt: skip
         moved = 0
@@ -150,9 +152,10 @@ class Shrinker:
                 break
             stored: TierStored = yield TierPut(tier, tuple(frame for _, frame in rest))
             taken = len(stored.handles)
-            rmap.written_back(mm, [folio for folio, _ in rest[:taken]], tier, stored.handles)
+            rmap.written_back(mm, node, [folio for folio, _ in rest[:taken]], tier, stored.handles)
             moved += taken
             rest = rest[taken:]
         counters.writebacks += moved
+        node.counters.writebacks += moved
         counters.writeback_no_room += len(rest)
         return Shrunk(moved, moved + len(poisoned))
