@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cramagent.policy.effects import NodeLoad, NodeTrim, NodeWrite, Together
@@ -11,7 +13,7 @@ from cramagent.policy.states import State
 from policy_helpers import CRITICAL, NODE_PAGES, PAGE_BYTES, AccessKind, NodeStatus, Rig, a_reading
 
 
-def two_nodes(pages: int = 8, **settings: object) -> Rig:
+def two_nodes(pages: int = 8, **settings: Any) -> Rig:
     """Pages 0.. of `a` lie on node 0, 1, 0, 1, ...; page v holds 100 + v."""
     rig = Rig(nodes=2, placement=Placement.ROUND_ROBIN, **settings)
     rig.fill(pages)
