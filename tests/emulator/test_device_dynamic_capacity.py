@@ -222,6 +222,7 @@ def test_a_limit_that_falls_takes_nothing_away() -> None:
     bench.device.capacity.share("alpha", bench.now_ns, limit_media_bytes=2 * PAGE_BYTES)
     assert bench.event_kinds()[-1] == RegionShareChanged("alpha", 0, 2 * PAGE_BYTES)
     assert room_of(bench, "alpha") == 0
+    bench.device.audit()
     with pytest.raises(RegionLimit):
         bench.write(ref, 8, random_page(9))
     assert bench.read(ref, 0) == random_page(0)
