@@ -14,22 +14,43 @@ from cramlab.processes import AgentProcess, DeviceProcess
 from cramlab.scrape import read_families
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from prometheus_client import Metric
 
 HEAD: Final = """\
 # Metrics
 
-What both sides export, in base units (bytes, seconds). Counters end in `_total`. Every label
-takes its values from a small fixed set, except `host`, of which there are as many as hosts
-attached. Wall time and device time are never in one metric. This page is written by
-`make metrics-page` from what the processes export; a test checks that it is current.
+What both sides export, in base units (bytes, seconds). Counters end in `_total`. Wall time and device
+time are never in one metric. This page is written by `make metrics-page` from what the processes export;
+a test checks that it is current.
 
 A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`, with rules beside it in
 `rules/`; what each alert means is in [runbook.md](runbook.md). Dashboards: [grafana.md](grafana.md).
 """
 
+COST: Final = """
+## How many series, and what a scrape costs
+
+Every label takes its values from a small fixed set, all of which are there from the start, but for three:
+`host` (as many as hosts are attached, at most the device's `--max-regions`), `code` (gRPC's seventeen, of
+each operation those that were met), and `generation` (one at a time, a new one at each power-on).
+
+| | series |
+|---|---:|
+| a device | {device} |
+| for each host that is attached | {each_host} |
+| for each of the {operations} operations and each code that it ever answered with | 1 |
+| an agent | {agent} |
+
+A scrape of the device reads its counters in one go, a few microseconds for each host, and looks at no page:
+it takes as long where a million are stored as where none is. Hosts wait for that reading alone; the text is
+written down afterwards. An agent's main loop takes a picture of its counters five times a second, whether or
+not anybody asks; a scrape tells the newest. Figures: [performance.md](performance.md), rows `scrape-*`.
+"""
+
+_BY_HISTORY: Final = "cxldev_requests"
+"""The family that has a series for what was met."""
 _LABELS_OF_THE_FORMAT: Final = {"le"}
 _NOT_OURS: Final = ("python_", "process_")
 
@@ -48,6 +69,24 @@ def table(title: str, families: Iterable[Metric]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def cost(device: Sequence[Metric], agent: Sequence[Metric]) -> str:
+    """Series of ours, counted. `device`: of one that has one host attached."""
+    ours = [
+        (family.name, sample.labels)
+        for family in device
+        if not family.name.startswith(_NOT_OURS)
+        for sample in family.samples
+    ]
+    each_host = sum("host" in labels for _, labels in ours)
+    by_history = [labels["operation"] for name, labels in ours if name == _BY_HISTORY]
+    return COST.format(
+        device=len(ours) - each_host - len(by_history),
+        each_host=each_host,
+        operations=len(set(by_history)),
+        agent=sum(len(family.samples) for family in agent if not family.name.startswith(_NOT_OURS)),
+    )
+
+
 def page() -> str:
     """The whole page, from a device and an agent that are started for it."""
     with tempfile.TemporaryDirectory() as name:
@@ -56,10 +95,10 @@ def page() -> str:
             options = ("--pages", "256", "--host", "host-a")
             with AgentProcess(folder, device.address, "synthetic", args=options) as agent:
                 # The device shows a region's metrics only while a host is attached.
+                of_device = read_families(device.metrics_address)
+                of_agent = read_families(agent.metrics_address)
                 return (
-                    HEAD
-                    + table("Device", read_families(device.metrics_address))
-                    + table("Agent", read_families(agent.metrics_address))
+                    HEAD + cost(of_device, of_agent) + table("Device", of_device) + table("Agent", of_agent)
                 )
 
 

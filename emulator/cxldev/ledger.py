@@ -127,6 +127,11 @@ class Ledger:
         """All guarantees together."""
         return sum(account.guaranteed_bytes for account in self.accounts)
 
+    @property
+    def unmet_bytes(self) -> int:
+        """Media that regions are guaranteed or promised, and have not taken yet."""
+        return sum(account.unmet_bytes for account in self.accounts)
+
     def unmet_of_others(self, account: Account) -> int:
         """Media that other regions are guaranteed or promised, and have not taken yet."""
         return sum(other.unmet_bytes for other in self.accounts if other is not account)

@@ -24,6 +24,8 @@ from cxldev.outcomes import COMPRESSED, EMPTY, SAME_FILLED, PageKind
 from cxldev.sparse import sparse_zeros
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     _Sectors = NDArray[np.int64] | NDArray[np.uint8]
@@ -80,6 +82,8 @@ class PageTable:
     @property
     def census(self) -> NDArray[np.int64]:
         """Stored pages by kind and sectors: kept, so that nobody needs to scan."""
+        if not (self._come or self._gone):
+            return self._census
         self._census += _counted(self._come)
         self._census -= _counted(self._gone)
         self._come.clear()
@@ -196,6 +200,14 @@ class PageTable:
         self._uncounted += pages
         if self._uncounted > _UNCOUNTED:
             _ = self.census
+
+
+def sum_census(tables: Iterable[PageTable]) -> NDArray[np.int64]:
+    """The census of several tables together: stored pages by kind and sectors."""
+    total = np.zeros((KINDS, MOST_SECTORS + 1), np.int64)
+    for table in tables:
+        total += table.census
+    return total
 
 
 def _counted(changes: list[tuple[NDArray[np.uint8], _Sectors]]) -> NDArray[np.int64] | int:

@@ -176,13 +176,17 @@ class PowerOn:
             ledger.reserve(change)
         return change > 0
 
-    def room(self, region: Region) -> Room:
-        """What a region's writes may grow into now."""
+    def room(self, region: Region, unmet_bytes: int | None = None) -> Room:
+        """What a region's writes may grow into now.
+
+        `unmet_bytes`: the ledger's, of who asks for many regions: it is a sum over all of them.
+        """
         ledger, account = self.ledger, region.account
+        unmet = ledger.unmet_bytes if unmet_bytes is None else unmet_bytes
         wanted_back = self.faults.held_back_bytes(ledger.physical_bytes) - ledger.reserved_bytes
         return Room(
             free_bytes=ledger.room_bytes - wanted_back,
-            unmet_of_others_bytes=ledger.unmet_of_others(account),
+            unmet_of_others_bytes=unmet - account.unmet_bytes,
             limit_bytes=ledger.room_in_limit(account),
             promised_bytes=account.promised_bytes,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cxldev.config import PAGE_BYTES
 from cxldev.ledger import ratio_milli
 from cxldev.outcomes import PageDescription, PageKind
+from cxldev.page_table import sum_census
 from cxldev.telemetry import MediaUse, RegionStatus, RegionTelemetry, Status, Telemetry
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from cxldev.regions import Region
 
 
-def region_telemetry(power: PowerOn, region: Region) -> RegionTelemetry:
-    """One region as its host may see it."""
+def region_telemetry(power: PowerOn, region: Region, unmet_bytes: int | None = None) -> RegionTelemetry:
+    """One region as its host may see it. `unmet_bytes`: as for `PowerOn.room`."""
     ledger, account, asked = power.ledger, region.account, region.asked_back
     forced_at_ns = None if asked is None else asked.forced_at_ns
     with_bytes = account.stored_pages - account.poisoned_pages - account.staged_pages
@@ -33,15 +34,15 @@ def region_telemetry(power: PowerOn, region: Region) -> RegionTelemetry:
         ratio_milli=ratio_milli(with_bytes, ledger.media_of(with_bytes, account.stored_sectors)),
         trim_queued_pages=account.queued_pages,
         credit_pages=account.promised_pages,
-        room_bytes=_room_for_new_pages(power, region),
+        room_bytes=_room_for_new_pages(power, region, unmet_bytes),
         asked_back_to_bytes=None if asked is None else asked.logical_bytes,
         forced_in_ns=None if forced_at_ns is None else max(0, forced_at_ns - power.now_ns),
     )
 
 
-def _room_for_new_pages(power: PowerOn, region: Region) -> int:
+def _room_for_new_pages(power: PowerOn, region: Region, unmet_bytes: int | None) -> int:
     """What is staged will need as much media again, and a credit is no new page's."""
-    room = power.room(region)
+    room = power.room(region, unmet_bytes)
     open_bytes = room.open_bytes - room.promised_bytes - power.ledger.staged_bytes
     return max(0, min(open_bytes, room.limit_bytes))
 
@@ -70,12 +71,14 @@ def telemetry(power: PowerOn, region: RegionTelemetry | None, *, event_sequence:
 
 
 def status(power: PowerOn) -> Status:
-    """All that the operator may know."""
-    config, ledger = power.config, power.ledger
-    by_sectors = [0] * (PAGE_BYTES // config.sector_bytes + 1)
-    for region in power.regions:
-        for sectors, pages in enumerate(region.table.census.sum(axis=0)[: len(by_sectors)].tolist()):
-            by_sectors[sectors] += pages
+    """All that the operator may know.
+
+    A look at each region, and at no page: hosts wait meanwhile.
+    """
+    config, ledger, unmet_bytes = power.config, power.ledger, power.ledger.unmet_bytes
+    regions = tuple(power.regions)
+    census = sum_census(region.table for region in regions)
+    by_kind = census.sum(axis=1).tolist()
     return Status(
         telemetry=power.telemetry(),
         media=MediaUse(
@@ -84,28 +87,24 @@ def status(power: PowerOn) -> Status:
             staged_bytes=ledger.staged_bytes,
             reserved_bytes=ledger.reserved_bytes,
             peak_used_bytes=power.counters.peak_media_used_bytes,
-            pages_by_sectors=tuple(by_sectors),
+            pages_by_sectors=tuple(census.sum(axis=0)[: PAGE_BYTES // config.sector_bytes + 1].tolist()),
         ),
         regions=tuple(
             RegionStatus(
-                telemetry=region_telemetry(power, region),
+                telemetry=region_telemetry(power, region, unmet_bytes),
                 lease_ns=region.lease_ns,
                 lease_remaining_ns=max(0, region.expires_ns - power.now_ns),
-                poisoned_pages=region.table.pages_of(PageKind.POISONED),
+                poisoned_pages=region.account.poisoned_pages,
             )
-            for region in power.regions
+            for region in regions
         ),
         faults=power.faults.listed(),
         faults_fired=tuple(power.faults.fired_by_kind().items()),
         counters=dataclasses.replace(power.counters),
-        same_filled_stored_pages=_stored(power, PageKind.SAME_FILLED),
-        raw_stored_pages=_stored(power, PageKind.RAW),
-        poisoned_stored_pages=_stored(power, PageKind.POISONED),
+        same_filled_stored_pages=by_kind[PageKind.SAME_FILLED],
+        raw_stored_pages=by_kind[PageKind.RAW],
+        poisoned_stored_pages=by_kind[PageKind.POISONED],
     )
-
-
-def _stored(power: PowerOn, kind: PageKind) -> int:
-    return sum(region.table.pages_of(kind) for region in power.regions)
 
 
 def describe(region: Region, pages: NDArray[np.int64]) -> list[PageDescription]:

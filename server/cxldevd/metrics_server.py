@@ -12,18 +12,20 @@ import socketserver
 import threading
 from collections import OrderedDict
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from prometheus_client import MetricsHandler
-
 from cxldevd.addresses import Address
 from cxldevd.errors import Unauthenticated
+from cxldevd.exposition import CONTENT_TYPE, as_text, compressed, takes_gzip
 from cxldevd.identity.gate import bearer
 from cxldevd.listener import BindError
 from cxldevd.page.answers import HEADERS, Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prometheus_client import CollectorRegistry
 
     from cxldevd.identity.tls import ServerTls
@@ -128,14 +130,12 @@ class MetricsServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
 def _handler(
     registry: CollectorRegistry, page: DevicePage, tokens: TokenBook | None
 ) -> type[http.server.BaseHTTPRequestHandler]:
-    answers: Any = MetricsHandler.factory(registry)
-
-    class Handler(answers):  # type: ignore[misc]  # its author left the types out
-        """Prometheus' own, behind the question who asks, and the page."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """Metrics and the page's figures, behind the question who asks; and the page."""
 
         timeout = _TIMEOUT_S
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             """Answer, or ask for a token. The page's files say nothing of the device: they need none."""
             file = page.file(self.path)
             if file is not None:
@@ -143,12 +143,12 @@ def _handler(
                 return
             if tokens is not None:
                 try:
-                    bearer(tokens, self.headers.get_all("authorization", []))
+                    bearer(tokens, [*self.headers.get_all("authorization", [])])
                 except Unauthenticated as error:
                     self._say(HTTPStatus.UNAUTHORIZED, str(error))
                     return
             if urlsplit(self.path).path == _METRICS:
-                super().do_GET()
+                self._send_metrics()
                 return
             document = page.document(self.path)
             if document is not None:
@@ -156,14 +156,27 @@ def _handler(
             else:
                 self._say(HTTPStatus.NOT_FOUND, _WHAT_IS_HERE)
 
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+            """Scrapes are no events."""
+
+        def _send_metrics(self) -> None:
+            text = as_text(registry.collect())
+            headers = {"Vary": "Accept-Encoding"}
+            if takes_gzip(self.headers.get("accept-encoding", "")):
+                text = compressed(text)
+                headers["Content-Encoding"] = "gzip"
+            self._send(HTTPStatus.OK, Answer(CONTENT_TYPE, text), headers)
+
         def _say(self, status: HTTPStatus, line: str) -> None:
             self._send(status, Answer("text/plain; charset=utf-8", f"{line}\n".encode()))
 
-        def _send(self, status: HTTPStatus, answer: Answer) -> None:
+        def _send(
+            self, status: HTTPStatus, answer: Answer, headers: Mapping[str, str] = MappingProxyType({})
+        ) -> None:
             self.send_response(status)
             if status is HTTPStatus.UNAUTHORIZED:
                 self.send_header("WWW-Authenticate", "Bearer")
-            for name, value in HEADERS.items():
+            for name, value in (*HEADERS.items(), *headers.items()):
                 self.send_header(name, value)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))

@@ -11,8 +11,19 @@ from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
 from cxldev.events import RegionAttached, RegionDetached
 from cxldev.faults import ExhaustionFault, PoisonFault
+from cxldev.ledger import Account
 from cxldev.outcomes import PageKind
-from emulator_helpers import MIB, Bench, at, random_page, random_pages, same_page, small_config, zero_page
+from emulator_helpers import (
+    COLUMNS,
+    MIB,
+    Bench,
+    at,
+    random_page,
+    random_pages,
+    same_page,
+    small_config,
+    zero_page,
+)
 
 
 def filled() -> Bench:
@@ -75,6 +86,39 @@ def test_the_lease_that_remains() -> None:
     lease = bench.device.config.default_lease_ns
     status = bench.device.status(bench.now_ns + 5)
     assert [region.lease_remaining_ns for region in status.regions] == [lease - 5] * 2
+
+
+def test_a_status_looks_at_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are stored: hosts wait for it. The columns of the page tables are out of reach here."""
+    bench = filled()
+    before = bench.device.status(bench.now_ns)
+    for region in bench.device._power.regions:
+        for column in COLUMNS:
+            monkeypatch.setattr(region.table, column, None)
+    assert bench.device.status(bench.now_ns) == before
+
+
+def test_a_status_looks_at_each_region_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at all of them for each: what they are guaranteed is added up once."""
+    looks = 0
+    unmet = vars(Account)["unmet_bytes"]
+
+    def counted(account: Account) -> int:
+        nonlocal looks
+        looks += 1
+        return int(unmet.fget(account))
+
+    monkeypatch.setattr(Account, "unmet_bytes", property(counted))
+    found = []
+    for hosts in (8, 16):
+        bench = Bench()
+        for number in range(hosts):
+            bench.attach(f"host-{number}", 4, guarantee=5000)
+        looks = 0
+        rooms = [region.telemetry.room_bytes for region in bench.device.status(bench.now_ns).regions]
+        assert rooms == [MIB - (hosts - 1) * 5000] * hosts
+        found.append(looks)
+    assert found == [16, 32]
 
 
 def numbers(value: object) -> list[object]:

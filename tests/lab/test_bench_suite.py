@@ -131,6 +131,8 @@ def test_the_catalogue_names_each_row_once_and_sets_the_goals() -> None:
         "agents-8-write-least": ">= 0.5",
         "agents-8-read-least": ">= 0.5",
         "watermark-event-p99": "<= 4",
+        "scrape-p50": "<= 50",
+        "scrape-beside-writes-p50": "<= 50",
         "policy-event": "<= 0.25",
         "agent-faults": ">= 0.35",
         "nbdkit-random-write-32": ">= 10",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client import Metric
+
+    from cxldev.device import Device
 
 
 @pytest.fixture
@@ -185,6 +188,55 @@ def test_a_scrape_holds_open_what_runs() -> None:
         assert samples(scrape["cxldev_requests_running"])[("watch_events",)] == 1
         assert samples(scrape["cxldev_in_flight_pages"]) == {(): 0}
         stream.cancel()
+
+
+def test_a_scrape_holds_the_device_once_and_lets_go_before_it_writes(scraped: Bench) -> None:
+    """One reading, from which all is told; hosts do not wait for the text."""
+    runtime, holds = scraped.service.runtime, 0
+    enter = runtime.enter
+
+    def counted() -> tuple[Device, int]:
+        nonlocal holds
+        holds += 1
+        return enter()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "enter", counted)
+        collected = iter(scraped.service.registry.collect())
+        names = [next(collected).name]
+        while not holds:
+            names.append(next(collected).name)
+        # The lock is one that a thread cannot take twice: it is free by now.
+        with runtime.device() as (device, now_ns):
+            assert device.status(now_ns).telemetry.stored_pages == 15
+        names += [family.name for family in collected]
+    assert holds == 2
+    assert {"cxldev_ratio", "cxldev_region_room_bytes", "cxldev_requests"} <= set(names)
+
+
+def test_series_grow_with_hosts_and_with_nothing_else() -> None:
+    """Each host brings as many; pages, faults and refusals bring none."""
+    with bench_of(settings={"metrics": ANY_PORT}) as bench:
+        hosts = [bench.attach("host-0")]
+
+        def series() -> int:
+            # What was answered with which code is the one family that follows what happens.
+            return sum(len(one.samples) for name, one in families(bench).items() if name != "cxldev_requests")
+
+        first = series()
+        hosts.append(bench.attach("host-1"))
+        each = series() - first
+        hosts.append(bench.attach("host-2"))
+        assert series() == first + 2 * each
+        for host in hosts:
+            host.write(0, prose(3) + noise(2))
+            refused(partial(host.read, 1 << 30, 1))
+        bench.inject(poison={"host": "host-1", "dpas": [0]})
+        bench.inject(latency=operator_pb2.LatencyFault(device_ns=1))
+        refused(lambda: hosts[1].read(0, 1))
+        assert series() == first + 2 * each
+        hosts[2].detach()
+        assert series() == first + each
 
 
 def test_counters_outlive_a_reset(scraped: Bench) -> None:

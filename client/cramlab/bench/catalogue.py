@@ -15,6 +15,7 @@ from cramlab.bench.memory import ManyPages
 from cramlab.bench.nbdkit import AgainstNbdkit
 from cramlab.bench.policy import PolicyCost
 from cramlab.bench.rows import Figure, Goal, at_least
+from cramlab.bench.scrapes import Scrapes
 from cramlab.bench.suite import Bench, Best, Probe, Suite
 from cramlab.bench.throughput import BATCHES, PageCall, Throughput
 from cramlab.bench.wire import BenchHost
@@ -44,7 +45,7 @@ def standard_suite() -> Suite:
         probes += [*rows, LanePage(operation, lane), LanePageAgainstNbdkit(operation, lane)]
         bests.append(best_row)
     probes += [ManyPages(), DeviceCost(), *(Crowd(operation, agents) for operation in _OPERATIONS)]
-    probes += [EventLag(), PolicyCost(), AgentFaults()]
+    probes += [EventLag(), Scrapes(), PolicyCost(), AgentFaults()]
     return Suite(tuple(probes), tuple(bests))
 
 
