@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from array import array
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -22,6 +23,7 @@ from google.rpc import status_pb2
 from cramwire.bell import Patience
 from cramwire.lane import Command, LaneBroken, Operation, Segment, parse_hello
 from cramwire.refusal import CODES, Refusal, Refused, refusal_of
+from cramwire.request_id import command_id, lane_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +48,13 @@ class LaneClosed(Exception):
 class LaneCall:
     """One command that is under way. Must be finished, once."""
 
-    __slots__ = ("_lane", "abandoned", "done", "slot")
+    __slots__ = ("_lane", "abandoned", "done", "number", "slot")
 
-    def __init__(self, lane: Lane, slot: int) -> None:
+    def __init__(self, lane: Lane, slot: int, number: int) -> None:
         self._lane = lane
         self.slot = slot
+        self.number = number
+        """How many commands the lane has had with it."""
         self.done = False
         self.abandoned = False
         """Nobody waits any more: its slot is free once it is done."""
@@ -68,7 +72,10 @@ class LaneCall:
 class Lane:
     """One open lane. Made by `open_lane`."""
 
-    def __init__(self, peer: socket.socket, segment: Segment, submitted: int, completed: int) -> None:
+    def __init__(
+        self, peer: socket.socket, segment: Segment, submitted: int, completed: int, *, name: str
+    ) -> None:
+        self._name = name
         self._peer = peer
         self._segment = segment
         self._submitted = submitted
@@ -178,9 +185,9 @@ class Lane:
                 self._leave(slot)
                 raise LaneClosed(self._why_closed)
             self._inside -= 1
-            call = self._calls[slot] = LaneCall(self, slot)
             segment.submissions[self._sent % segment.geometry.slots] = slot
             self._sent += 1
+            call = self._calls[slot] = LaneCall(self, slot, self._sent)
             os.eventfd_write(self._submitted, 1)
         return call
 
@@ -190,16 +197,16 @@ class Lane:
         with self._lock:
             try:
                 self._wait(lambda: call.done, time.monotonic() + timeout_s)
-            except Refused:
+            except Refused as late:
                 call.abandoned = True
                 # Asked again, and followed by newer bytes, it must not be carried out after them.
                 self._segment.withdraw(slot)
-                raise
+                raise Refused(replace(late.refusal, request_id=self._id_of(call))) from late
             self._inside += 1
         try:
             answer = self._segment.answer(slot)
             if answer.code:
-                raise Refused(self._refusal(slot, answer))
+                raise Refused(replace(self._refusal(slot, answer), request_id=self._id_of(call)))
             if take is not None:
                 take(self._segment.data[slot][: answer.data_bytes])
         except (LaneBroken, DecodeError) as broken:
@@ -221,6 +228,9 @@ class Lane:
         """Let those look who wait for a slot, an answer, or the end. Needs the lock."""
         if self._sleepers:
             self._changed.notify_all()
+
+    def _id_of(self, call: LaneCall) -> str:
+        return command_id(self._name, call.number)
 
     def _refusal(self, slot: int, answer: Answer) -> Refusal:
         status = status_pb2.Status.FromString(self._segment.detail(slot, answer.detail_bytes))
@@ -329,4 +339,4 @@ def open_lane(path: str, token: bytes, timeout_s: float) -> Lane:
         peer.settimeout(None)
         undo.pop_all()
         os.close(memory)
-        return Lane(peer, segment, submitted, completed)
+        return Lane(peer, segment, submitted, completed, name=lane_name(token))

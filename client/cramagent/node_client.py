@@ -18,9 +18,10 @@ import grpc
 from cramagent.channel import open_channel
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.log import SESSION_CHARS, log_event
+from cramagent.named_channel import NamedChannel
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
-from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, unanswered
+from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, tell_refusal, unanswered
 from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, device_pb2_grpc, types_pb2
@@ -85,7 +86,7 @@ class NodeClient:
         self._address = address
         self._transport = transport
         self._timeout_s = timeout_ns / 1e9
-        self.channel: Final = channel or open_channel(address)
+        self.channel: Final = NamedChannel(channel or open_channel(address))
         self._clock = clock
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
         self._grpc = GrpcRoad(self.channel)
@@ -383,6 +384,7 @@ class NodeClient:
                 return call(timeout=self._left(until))
             except grpc.RpcError as error:
                 refusal = read_refusal(error)
+            tell_refusal(call, refusal, self.facts)
             if refusal.reason in GONE_REASONS:
                 self.gone_reason = refusal.reason
             if refusal.code not in NO_ANSWER or self._now_s() + backoff >= until:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from cramagent.log import log_often
 from cramagent.policy.effects import NodeStatus
 from cramagent.roads import NO_ANSWER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from cramwire.refusal import Refusal
 
 GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_EXPIRED", "SESSION_ENDED"})
@@ -78,3 +81,23 @@ def unanswered(refusal: Refusal) -> bool:
         # What gRPC says of a request that never left; a reason would be the device's own answer.
         return not refusal.reason and not refusal.message.startswith("failed to connect")
     return refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def tell_refusal(call: Callable[..., Any], refusal: Refusal, facts: Mapping[str, Any]) -> None:
+    """A line about a call that failed. `facts`: of the node."""
+    reason = refusal.reason or refusal.code.name
+    operation: str = getattr(call, "func", call).__name__
+
+    def told() -> dict[str, Any]:
+        return {
+            **facts,
+            "operation": operation,
+            "request": refusal.request_id,
+            "reason": reason,
+            "message": refusal.message,
+        }
+
+    if refusal.code in NO_ANSWER and not refusal.reason:
+        log_often("call_unanswered", operation, reason, facts=told)
+    else:
+        log_often("call_refused", operation, reason, facts=told)

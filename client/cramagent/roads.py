@@ -165,7 +165,9 @@ def _in_time(method: grpc.UnaryUnaryMultiCallable[bytes, R], request: bytes, tim
         answer: R = call.result(timeout=timeout)
     except grpc.FutureTimeoutError:
         call.cancel()
-        refusal = Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the device did not answer in time")
+        late = "the device did not answer in time"
+        name: str = getattr(call, "request_id", "")
+        refusal = Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, late, request_id=name)
         raise Refused(refusal) from None
     return answer
 

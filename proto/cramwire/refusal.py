@@ -38,6 +38,8 @@ class Refusal:
     metadata: dict[str, str] = field(default_factory=dict)
     write_refused: errors_pb2.WriteRefused | None = None
     pages_poisoned: errors_pb2.PagesPoisoned | None = None
+    request_id: str = ""
+    """Which call failed, as both ends' logs name it."""
 
     def __str__(self) -> str:
         return f"{self.reason or self.code.name}: {self.message}"
@@ -73,15 +75,16 @@ def read_refusal(error: grpc.RpcError) -> Refusal:
 
 def refusal_of(code: grpc.StatusCode, message: str, status: status_pb2.Status) -> Refusal:
     """What the details of a status say."""
-    info = error_details_pb2.ErrorInfo()
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.RequestInfo()
     refused, poisoned = errors_pb2.WriteRefused(), errors_pb2.PagesPoisoned()
     has_info = has_refused = has_poisoned = False
     for detail in status.details:
         has_info |= detail.Unpack(info)
         has_refused |= detail.Unpack(refused)
         has_poisoned |= detail.Unpack(poisoned)
+        detail.Unpack(request)
     if not has_info or info.domain != DOMAIN:
-        return Refusal(code, message)
+        return Refusal(code, message, request_id=request.request_id)
     return Refusal(
         code,
         message,
@@ -89,4 +92,5 @@ def refusal_of(code: grpc.StatusCode, message: str, status: status_pb2.Status) -
         dict(info.metadata),
         refused if has_refused else None,
         poisoned if has_poisoned else None,
+        request.request_id,
     )

@@ -11,7 +11,7 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cramwire.refusal import CODES
-from cramwire.request_id import request_id_of
+from cramwire.request_id import message_id, request_id_of
 from cxldev.errors import CommandLost, DeviceError, InvalidField
 from cxldevd.call_lines import SLOW_NS
 from cxldevd.errors import TABLE, DeviceBusy, Unauthenticated, naming_request, status_of
@@ -40,6 +40,24 @@ _R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One call, as it came. Made where something is to be said of it: most calls need none."""
+
+    operation: str
+    context: grpc.ServicerContext
+    message: bytes = b""
+    """Empty: it was not waited for."""
+    request: Any = None
+    """The message, taken apart; None: it is none."""
+
+    @property
+    def request_id(self) -> str:
+        """What the caller named it; else a name made of its bytes."""
+        named = request_id_of(self.context.invocation_metadata())
+        return named or (message_id(self.message) if self.message else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """What all calls share."""
 
@@ -51,21 +69,18 @@ class Guard:
     gate: Gate | None = None
     """What callers pass; None: there is nothing to show."""
 
-    def refuse(
-        self, operation: str, error: Exception, context: grpc.ServicerContext, request: Any = None
-    ) -> None:
-        """End the call with the status that the error has in the table; raises, as gRPC wants it."""
-        status = self.refused(operation, error, request_id_of(context.invocation_metadata()), request)
+    def fail(self, asked: Asked, error: Exception) -> None:
+        """End a call that cannot be answered; raises, as gRPC wants it."""
+        operation, context = asked.operation, asked.context
+        if isinstance(error, DecodeError):
+            error = InvalidField(f"the request's bytes are no message that {operation} takes")
+        elif isinstance(error, CommandLost):
+            self.lines.lost(operation, error, asked.request_id, asked.request)
+            error = self.losses.happen(error, context)
+        status = self.refused(operation, error, asked.request_id, asked.request)
         if status.details:
             context.abort_with_status(rpc_status.to_status(status))
         context.abort(CODES[status.code], status.message)
-
-    def lose(
-        self, operation: str, lost: CommandLost, context: grpc.ServicerContext, request: Any = None
-    ) -> None:
-        """Keep the answer from the caller, and end the call at last; raises, as `refuse`."""
-        self.lines.lost(operation, lost, request_id_of(context.invocation_metadata()), request)
-        self.refuse(operation, self.losses.happen(lost, context), context, request)
 
     def refused(
         self, operation: str, error: Exception, request_id: str, request: Any = None
@@ -91,12 +106,6 @@ class Guard:
         self.metrics.ended(operation, CODES[status.code])
         naming_request(status, request_id)
         return status
-
-    def took(self, operation: str, wall_ns: int, context: grpc.ServicerContext, request: Any) -> None:
-        """Count how long a call took, and tell of one that took long."""
-        self.metrics.took(operation, wall_ns)
-        if wall_ns > SLOW_NS:
-            self.lines.slow(operation, wall_ns, request_id_of(context.invocation_metadata()), request)
 
 
 class UnaryCall(Generic[_Q, _R]):
@@ -129,17 +138,15 @@ class UnaryCall(Generic[_Q, _R]):
                 if guard.gate is not None:
                     guard.gate.check(request, context)
                 answer = self._behaviour(request, context)
-            except DecodeError:
-                guard.refuse(operation, _no_message(operation), context)
-                raise
-            except CommandLost as lost:
-                guard.lose(operation, lost, context, request)
-                raise
             except Exception as error:
-                guard.refuse(operation, error, context, request)
+                guard.fail(Asked(operation, context, message, request), error)
                 raise
             finally:
-                guard.took(operation, guard.clock.now_ns() - began_ns, context, request)
+                wall_ns = guard.clock.now_ns() - began_ns
+                guard.metrics.took(operation, wall_ns)
+                if wall_ns > SLOW_NS:
+                    slow = Asked(operation, context, message, request)
+                    guard.lines.slow(operation, wall_ns, slow.request_id, request)
             guard.metrics.ended(operation, grpc.StatusCode.OK)
             return answer
 
@@ -171,14 +178,8 @@ class StreamCall(Generic[_Q, _R]):
                 if guard.gate is not None:
                     guard.gate.check(request, context)
                 yield from self._behaviour(request, context)
-            except DecodeError:
-                guard.refuse(operation, _no_message(operation), context)
-                raise
-            except CommandLost as lost:
-                guard.lose(operation, lost, context, request)
-                raise
             except Exception as error:
-                guard.refuse(operation, error, context, request)
+                guard.fail(Asked(operation, context, message, request), error)
                 raise
             # Streams end by being refused, or because their reader went away.
             guard.metrics.ended(operation, grpc.StatusCode.CANCELLED)
@@ -199,11 +200,7 @@ class TurnedAway:
 
     def __call__(self, _requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
         """Abort."""
-        self._guard.refuse(self._operation, self._why, context)
-
-
-def _no_message(operation: str) -> InvalidField:
-    return InvalidField(f"the request's bytes are no message that {operation} takes")
+        self._guard.fail(Asked(self._operation, context), self._why)
 
 
 class Service(_Handler):

@@ -191,7 +191,7 @@ class _UnaryMethod:
             raise answer[0]
         return answer[0] if self._deserialize is None else self._deserialize(answer[0])
 
-    def future(self, request: Any, timeout: float | None = None) -> _Future:
+    def future(self, request: Any, timeout: float | None = None, **_rest: Any) -> _Future:
         """As gRPC's; the call is made when the result is asked for."""
         return _Future(lambda: self(request, timeout))
 
