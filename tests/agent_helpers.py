@@ -23,6 +23,7 @@ from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWr
 from cramagent.policy.host import Host
 from cramagent.policy.settings import PolicySettings
 from cramagent.runner import Pace, Runner
+from cramagent.sources.changes import Store
 from cramagent.tally import Tally
 from cramagent.tiers.swapfile import SwapFile
 from cramagent.tiers.zswap import Zswap
@@ -67,6 +68,8 @@ class FakeNode:
         """What the next write answers instead of acting."""
         self.capacity = 1 << 30
         """Pages that it takes."""
+        self.reads: list[int] = []
+        """Pages of each read."""
 
     def _answer(self) -> NodeStatus:
         return self.answers.pop(0) if self.answers else NodeStatus.OK
@@ -86,6 +89,7 @@ class FakeNode:
     def read(self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]) -> NodeLoaded:
         """Read pages; poisoned ones are named."""
         assert len(set(dpas)) == len(dpas), "the wire takes each page once"
+        self.reads.append(len(dpas))
         status = self._answer()
         if status is not NodeStatus.OK:
             return NodeLoaded(status)
@@ -124,9 +128,10 @@ class ScriptedSource:
         """As the test set it."""
         return self.now.get((space, vpn))
 
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
+    def rewrite(self, space: int, vpns: Sequence[int]) -> Store | None:
         """The same."""
-        return self.now.get((space, vpn))
+        found = tuple([vpn for vpn in vpns if (space, vpn) in self.now])
+        return Store(space, found, b"".join([self.now[space, vpn] for vpn in found])) if found else None
 
     def killed(self, space: int) -> None:
         """Noted."""
@@ -146,6 +151,7 @@ class Rig:
     zswap_bytes: int = MIB
     swap_bytes: int = MIB
     node_pages: int = 1024
+    write_share: float = 0.0
 
     def __post_init__(self) -> None:
         self.source = ScriptedSource()
@@ -170,7 +176,7 @@ class Rig:
             losses=self.losses,
             tally=self.tally,
             pattern=Scan(),
-            write_share=0.0,
+            write_share=self.write_share,
             seed=0,
         )
         self.verifier = Verifier(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cramagent.clock import Clock
     from cramagent.dram import Dram
-    from cramagent.performer import Performer
+    from cramagent.performer import Performer, Suspended
     from cramagent.policy.host import Access, Host
     from cramagent.tally import Tally
     from cramagent.truth import Truth
@@ -68,11 +68,17 @@ class Accesses:
         """The host's number of each of the workload's spaces."""
         self.mismatches: Final[list[Mismatch]] = []
         """The first hundred."""
+        self._failed: list[tuple[int, int]] = []
+        """Pages of the batch of loads under way that met a bus error."""
+        self._loading: tuple[list[tuple[int, int]], Sequence[int], Suspended[list[Access]]] | None = None
+        """What of it lies on the device, the frames that it is read to, and the decision that reads it."""
 
     @property
     def batch_pages(self) -> int:
         """Most pages of one batch."""
         return len(self._dram.scratch)
+
+    # -- loads ---------------------------------------------------------------------------------------
 
     def load(self, pages: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Read pages and compare them with the truth; those that met a bus error.
@@ -82,36 +88,76 @@ class Accesses:
         Raises:
             OutOfMemory: a page cannot be brought in.
         """
+        self.begin_load(pages)
+        return self.end_load()
+
+    def begin_load(self, pages: Sequence[tuple[int, int]]) -> None:
+        """As `load`, but what lies on the device may be read by the next `store` of the batch, too.
+
+        Between this and `end_load` nothing else may happen to the host but one batch of stores.
+        """
+        assert self._loading is None, "a batch of loads is under way"
         assert len(pages) <= self.batch_pages, len(pages)
         self._tally.reads += len(pages)
         self._spend(accesses=len(pages))
-        numbers, dram = self.host_space, self._dram
+        numbers = self.host_space
         host_pages = [(numbers[space], vpn) for space, vpn in pages]
-        failed: list[tuple[int, int]] = []
+        self._failed = []
         on_node: list[int] = []
         done = 0
         while done < len(pages):
             if done:
                 # Frames ran out: kswapd's write may free some.
                 self._performer.resume(wait=True)
-            for index, access in enumerate(self._fault_in(host_pages[done:], write=False), done):
-                done += 1
-                if access is ON_NODE:
-                    on_node.append(index)
-                elif access.kind is _DRAM:
-                    self.compare(*pages[index], dram.frame(access.where), "read")
-                elif access.kind is AccessKind.BUS_ERROR:
-                    failed.append(pages[index])
+            answers = self._fault_in(host_pages[done:] if done else host_pages, write=False)
+            here = [index for index, access in enumerate(answers, done) if access is ON_NODE]
+            on_node += here
+            if len(here) < len(answers):
+                self._compare_answered(pages[done : done + len(answers)], answers)
+            done += len(answers)
         if on_node:
-            frames = dram.scratch[: len(on_node)]
-            wanted = [host_pages[index] for index in on_node]
-            answers = self._performer.drive(self._host.load(wanted, frames, self._now_ns()))
-            for index, frame, access in zip(on_node, frames, answers, strict=True):
-                if access is ON_NODE or access.kind is _DRAM:
-                    self.compare(*pages[index], dram.frame(frame), "read")
-                elif access.kind is AccessKind.BUS_ERROR:
-                    failed.append(pages[index])
+            frames = self._dram.scratch[: len(on_node)]
+            wanted = [host_pages[index] for index in on_node] if len(on_node) < len(pages) else host_pages
+            loading = self._performer.suspend(self._host.load(wanted, frames, self._now_ns()))
+            self._loading = [pages[index] for index in on_node], frames, loading
+
+    def end_load(self) -> list[tuple[int, int]]:
+        """Compare what was read from the device. All pages since `begin_load` that met a bus error.
+
+        Nothing, if that was not called.
+        """
+        if self._loading is not None:
+            pages, frames, loading = self._loading
+            self._loading = None
+            answers = self._performer.finish(loading)
+            if answers.count(ON_NODE) == len(answers):
+                self._compare_frames(pages, frames)
+            else:
+                # What has moved since was copied to its scratch frame.
+                self._compare_answered(pages, answers, frames)
+        failed, self._failed = self._failed, []
         return failed
+
+    def _compare_answered(
+        self, pages: Sequence[tuple[int, int]], answers: Sequence[Access], scratch: Sequence[int] = ()
+    ) -> None:
+        """Compare the pages that can be read now: in their own frames or, if there are, in scratch ones."""
+        good: list[tuple[int, int]] = []
+        frames: list[int] = []
+        for place, (page, access) in enumerate(zip(pages, answers, strict=True)):
+            if access.kind is _DRAM or (scratch and access is ON_NODE):
+                good.append(page)
+                frames.append(scratch[place] if scratch else access.where)
+            elif access.kind is AccessKind.BUS_ERROR:
+                self._failed.append(page)
+        self._compare_frames(good, frames)
+
+    def _compare_frames(self, pages: Sequence[tuple[int, int]], frames: Sequence[int]) -> None:
+        self._tally.verified += len(pages)
+        for wrong in self._truth.settle_all(pages, self._dram.digests(frames)):
+            self._mismatched(*pages[wrong], "read")
+
+    # -- stores --------------------------------------------------------------------------------------
 
     def store(
         self, space: int, vpns: Sequence[int], data: bytes | memoryview, digests: Sequence[int] = ()
@@ -126,8 +172,7 @@ class Accesses:
         assert len(vpns) <= self.batch_pages, len(vpns)
         self._tally.writes += len(vpns)
         self._spend(accesses=len(vpns))
-        view = memoryview(data)
-        digests = digests or digest_pages(view)
+        digests = digests or digest_pages(data)
         host_space = self.host_space[space]
         failed: list[int] = []
         later: list[int] = []
@@ -137,31 +182,35 @@ class Accesses:
         while done < len(vpns):
             if done:
                 self._performer.resume(wait=True)
-            in_dram: list[int] = []
-            frames: list[int] = []
-            for index, access in enumerate(self._fault_in(host_pages[done:], write=True), done):
-                done += 1
-                if access.kind is _DRAM:
-                    in_dram.append(index)
-                    frames.append(access.where)
-                elif access is ON_NODE:
-                    on_node.append(index)
-                elif access.kind is AccessKind.BUS_ERROR:
-                    failed.append(vpns[index])
-                else:
-                    later.append(vpns[index])
-            self._dram.put(frames, view, in_dram)
+            answers = self._fault_in(host_pages[done:] if done else host_pages, write=True)
+            frames = [access.where for access in answers if access.kind is _DRAM]
+            if len(frames) == len(vpns):
+                self._dram.scatter(frames, data)
+                self._truth.remember_all(space, vpns, digests)
+                return failed, later
+            in_dram = [index for index, access in enumerate(answers, done) if access.kind is _DRAM]
+            self._dram.put(frames, data, in_dram)
             self._truth.remember_all(
                 space, [vpns[index] for index in in_dram], [digests[index] for index in in_dram]
             )
+            if len(frames) < len(answers):
+                for index, access in enumerate(answers, done):
+                    if access is ON_NODE:
+                        on_node.append(index)
+                    elif access.kind is AccessKind.BUS_ERROR:
+                        failed.append(vpns[index])
+                    elif access.kind is not _DRAM:
+                        later.append(vpns[index])
+            done += len(answers)
             if failed and self._host.killed(host_space):
                 return failed, later
         if on_node:
-            scratch = self._dram.scratch[: len(on_node)]
-            self._dram.put(scratch, view, on_node)
+            # From the far end: loads of the same batch may use the near one.
+            scratch = self._dram.scratch[-len(on_node) :]
+            self._dram.put(scratch, data, on_node)
             wanted = [host_pages[index] for index in on_node]
-            answers = self._performer.drive(self._host.store(wanted, scratch, self._now_ns()))
-            for index, access in zip(on_node, answers, strict=True):
+            stored = self._performer.drive(self._host.store(wanted, scratch, self._now_ns()))
+            for index, access in zip(on_node, stored, strict=True):
                 if access.kind in {AccessKind.NODE, AccessKind.DRAM}:
                     self._truth.remember(space, vpns[index], digests[index])
                 elif access.kind is AccessKind.BUS_ERROR:
@@ -173,11 +222,15 @@ class Accesses:
         self._tally.deferred += len(later)
         return failed, later
 
+    # -- both ----------------------------------------------------------------------------------------
+
     def compare(self, space: int, vpn: int, data: bytes | memoryview, found_by: str) -> None:
         """Compare one page with the truth, and keep what is wrong."""
         self._tally.verified += 1
-        if self._truth.settle(space, vpn, data):
-            return
+        if not self._truth.settle(space, vpn, data):
+            self._mismatched(space, vpn, found_by)
+
+    def _mismatched(self, space: int, vpn: int, found_by: str) -> None:
         self._tally.mismatched += 1
         if len(self.mismatches) < _MISMATCHES_KEPT:
             state = self._host.state(self.host_space[space], vpn)

@@ -21,6 +21,11 @@ class PageIndex:
     def __getitem__(self, position: int) -> tuple[int, int]:
         return self._pages[position]
 
+    def at(self, positions: Iterable[int]) -> list[tuple[int, int]]:
+        """The pages at these positions."""
+        pages = self._pages
+        return [pages[position] for position in positions]
+
     def __contains__(self, page: tuple[int, int]) -> bool:
         return page in self._where
 

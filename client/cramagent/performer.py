@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, assert_never, cast
 
+from cramagent.joint_read import JointRead, is_read
 from cramagent.policy.effects import (
     CopyFrame,
     Done,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cramagent.dram import Dram
+    from cramagent.joint_read import Read
     from cramagent.policy.effects import (
         Decision,
         Effect,
@@ -57,6 +60,19 @@ class NodePort(Protocol):
         ...
 
 
+class Suspended(Generic[T]):
+    """A decision that waits for its read of the device, or has ended."""
+
+    __slots__ = ("answer", "decision", "read")
+
+    def __init__(self, decision: Decision[T]) -> None:
+        self.decision = decision
+        self.read: Read | None = None
+        """What it waits for; None: it has ended."""
+        self.answer: T
+        """What it decided, once it has ended."""
+
+
 class Performer:
     """DRAM, the node, and the tiers behind it."""
 
@@ -73,6 +89,8 @@ class Performer:
         self._write_behind = write_behind
         self._waiting: tuple[Decision[None], WriteBehind] | None = None
         """The decision that was begun and waits for its write."""
+        self._suspended: Suspended[Any] | None = None
+        """The one that waits for its read."""
 
     def drive(self, decision: Decision[T]) -> T:
         """Perform a decision to its end; what it decided.
@@ -87,6 +105,55 @@ class Performer:
         except StopIteration as end:
             answer: T = end.value
             return answer
+
+    # -- a decision that waits for company -------------------------------------------------------------
+
+    def suspend(self, decision: Decision[T]) -> Suspended[T]:
+        """Perform a decision until it reads from the device. Only one may wait so at a time.
+
+        Its read goes together with that of the next decision that is driven, as one call, and it ends
+        before that one goes on; or it reads when it is finished. What is driven meanwhile must bear that.
+        """
+        assert self._suspended is None, "a decision waits for its read already"
+        suspended = Suspended(decision)
+        self._until_it_reads(suspended, None)
+        if suspended.read is not None:
+            self._suspended = suspended
+        return suspended
+
+    def finish(self, suspended: Suspended[T]) -> T:
+        """What it decided. It reads now, if it has not yet."""
+        if self._suspended is suspended:
+            self._suspended = None
+        while suspended.read is not None:
+            outcome = self._performed(suspended.decision, suspended.read)
+            self._until_it_reads(suspended, outcome)
+        return suspended.answer
+
+    def _until_it_reads(self, suspended: Suspended[T], outcome: Outcome | None) -> None:
+        decision, suspended.read = suspended.decision, None
+        try:
+            effect = decision.send(outcome)
+            while not is_read(effect):
+                effect = decision.send(self._performed(decision, effect))
+            suspended.read = effect
+        except StopIteration as end:
+            suspended.answer = end.value
+
+    def _read_beside(self, suspended: Suspended[Any], read: Read) -> Outcome:
+        """Read for both. The suspended decision goes on to its end; the other one's outcome is answered."""
+        self._suspended = None
+        assert suspended.read is not None, "who is suspended waits for a read"
+        joint = JointRead(suspended.read, read)
+        try:
+            first, second = joint.outcomes(self.perform(joint.effect))
+        except BaseException as error:
+            with suppress(type(error)):
+                suspended.decision.throw(error)
+            raise
+        self._until_it_reads(suspended, first)
+        self.finish(suspended)
+        return second
 
     # -- a decision that may wait --------------------------------------------------------------------
 
@@ -117,7 +184,9 @@ class Performer:
         return True
 
     def settle(self) -> None:
-        """Wait for all that goes on behind."""
+        """Wait for all that goes on behind, or waits for company."""
+        if self._suspended is not None:
+            self.finish(self._suspended)
         while self.resume(wait=True):
             pass
 
@@ -139,6 +208,8 @@ class Performer:
     def _performed(self, decision: Decision[T], effect: Effect) -> Outcome:
         """One effect of a decision; what it raises is thrown into the decision, and comes out here again."""
         try:
+            if self._suspended is not None and is_read(effect):
+                return self._read_beside(self._suspended, effect)
             return self.perform(effect)
         except BaseException as error:
             decision.throw(error)

@@ -94,13 +94,23 @@ class Truth:
 
     def settle(self, space: int, vpn: int, data: bytes | memoryview) -> bool:
         """A read showed these bytes: whether they are right. If so, the page holds them, and no others."""
-        found = digest(data)
-        if not self._doubts or (space, vpn) not in self._doubts:
-            return found == self._spaces.get(space, _NONE).get(vpn, ZERO_DIGEST)
-        if found in self._doubts[space, vpn]:
+        return not self.settle_all([(space, vpn)], [digest(data)])
+
+    def settle_all(self, pages: Sequence[tuple[int, int]], found: list[int]) -> list[int]:
+        """As `settle`, for pages (space, vpn) and the hashes that reads showed: places of the wrong ones."""
+        spaces = self._spaces
+        expected = [spaces.get(space, _NONE).get(vpn, ZERO_DIGEST) for space, vpn in pages]
+        if not self._doubts and expected == found:
+            return []
+        shown = zip(pages, found, strict=True)
+        return [place for place, (page, one) in enumerate(shown) if not self._settle(page, one)]
+
+    def _settle(self, page: tuple[int, int], found: int) -> bool:
+        space, vpn = page
+        if found in self._doubts.get(page, ()):
             self.remember(space, vpn, found)
-        elif found == self._spaces.get(space, {}).get(vpn, ZERO_DIGEST):
-            del self._doubts[space, vpn]
+        elif found == self._spaces.get(space, _NONE).get(vpn, ZERO_DIGEST):
+            self._doubts.pop(page, None)
         else:
             return False
         return True

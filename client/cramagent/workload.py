@@ -8,7 +8,8 @@ store that was not answered is repeated later, a killed space begins anew.
 from __future__ import annotations
 
 import random
-from itertools import islice
+from itertools import compress, islice
+from operator import not_
 from typing import TYPE_CHECKING, Final, assert_never
 
 from cramagent.page_index import PageIndex
@@ -196,19 +197,22 @@ class Workload:
         """Up to `count` accesses to different pages, drawn from the pattern; how many there were."""
         if not len(self._index):
             return 0
-        positions = dict.fromkeys(self._pattern.draw(count, len(self._index)))
-        reads: list[tuple[int, int]] = []
+        reads = self._index.at(dict.fromkeys(self._pattern.draw(count, len(self._index))))
         writes: list[tuple[int, int]] = []
-        for position in positions:
-            page = self._index[position]
-            if page in self._deferred:
-                continue
-            is_write = self._write_share > 0 and self._random.random() < self._write_share
-            (writes if is_write else reads).append(page)
-        for space, vpn in self._accesses.load(reads):
-            if space in self.spaces and not self._killed(space):
-                self._lose(space, vpn)
+        if self._deferred:
+            reads = [page for page in reads if page not in self._deferred]
+        if self._write_share > 0:
+            draw, share = self._random.random, self._write_share
+            is_write = [draw() < share for _ in reads]
+            writes = list(compress(reads, is_write))
+            reads = list(compress(reads, map(not_, is_write)))
+        numbers = dict(self.spaces)
+        self._accesses.begin_load(reads)
         self._rewrite(writes)
+        for space, vpn in self._accesses.end_load():
+            # A space that a store has killed meanwhile has no such page any more.
+            if self.spaces.get(space) == numbers[space] and not self._killed(space):
+                self._lose(space, vpn)
         return len(reads) + len(writes)
 
     def _rewrite(self, pages: Sequence[tuple[int, int]]) -> None:
@@ -217,8 +221,6 @@ class Workload:
         for space, vpn in pages:
             by_space.setdefault(space, []).append(vpn)
         for space, vpns in by_space.items():
-            if space not in self.spaces:
-                continue
-            found = [(vpn, data) for vpn in vpns if (data := self._source.rewrite(space, vpn)) is not None]
-            if found:
-                self._store(space, [vpn for vpn, _ in found], b"".join([data for _, data in found]))
+            change = self._source.rewrite(space, vpns) if space in self.spaces else None
+            if change is not None:
+                self._store(space, change.vpns, change.data, change.digests)

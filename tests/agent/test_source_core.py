@@ -63,7 +63,8 @@ def test_pages_lie_where_the_process_had_them(tmp_path: Path) -> None:
     }
     assert stored(source) == {}
     assert source.page(0, 0x11) == b"half".ljust(PAGE, b"\0")
-    assert source.rewrite(0, 0x70001) == noise(2)
+    assert source.rewrite(0, (0x90000, 0x70001)) == Store(0, (0x70001,), noise(2))
+    assert source.rewrite(0, (0x90000,)) is None
     assert [source.page(0, vpn) for vpn in (0, 0x12, 0x70002, 0x90000)] == [None] * 4
     source.killed(0)
     assert len(stored(source)) == 4

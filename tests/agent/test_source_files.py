@@ -61,10 +61,28 @@ def test_pages_can_be_read_again(tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     assert source.page(0, 3) is None
     assert source.page(0, 6) is None
-    assert source.rewrite(0, 0) == noise(ord("a"))
+    assert source.rewrite(0, (0,)) == Store(0, (0,), noise(ord("a")))
     (tmp_path / "new").write_bytes(noise(4))
     (tmp_path / "new").replace(tmp_path / "a")
     assert source.page(0, 0) == noise(4), "another file of that name"
+    source.close()
+
+
+def test_many_pages_are_read_at_once(tmp_path: Path) -> None:
+    """In the order in which they are asked for, across files, without those that are not there."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"".join(noise(ord(name) + place) for place in range(3)) + b"x")
+    source = FileSource(tmp_path, 100)
+    (tmp_path / "b").unlink()
+    found = source.rewrite(0, (11, 2, 3, 4, 5, 8, 9, 10, 12, 0))
+    assert found is not None
+    assert found.vpns == (11, 2, 3, 8, 9, 10, 0)
+    pages = [source.page(0, vpn) for vpn in found.vpns]
+    assert found.data == b"".join([page or b"" for page in pages])
+    assert pages[0] == b"x".ljust(PAGE, b"\0")
+    (tmp_path / "a").write_bytes(noise(1) + b"y")
+    shrunk = source.rewrite(0, (0, 1, 2, 3))
+    assert shrunk == Store(0, (0, 1), noise(1) + b"y".ljust(PAGE, b"\0"))
     source.close()
 
 

@@ -92,9 +92,12 @@ def test_a_drawn_store_has_new_bytes() -> None:
     source = SyntheticSource(Synthetic(seed=1, pages=10, zero=0.0))
     list(source.scan())
     before = source.page(0, FIRST_VPN)
-    after = source.rewrite(0, FIRST_VPN)
-    assert after != before
-    assert source.page(0, FIRST_VPN) == after
+    after = source.rewrite(0, (FIRST_VPN, FIRST_VPN + 1))
+    assert after is not None
+    assert after.vpns == (FIRST_VPN, FIRST_VPN + 1)
+    assert after.data[:PAGE] != before
+    assert after.data == b"".join([source.page(0, vpn) or b"" for vpn in after.vpns])
+    assert source.rewrite(99, (FIRST_VPN,)) is None
 
 
 def test_a_killed_parent_is_filled_again_and_a_killed_child_is_gone() -> None:

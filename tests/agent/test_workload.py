@@ -126,6 +126,30 @@ def test_freed_pages_are_zeros_again(rig: Rig) -> None:
     assert rig.tally.mismatched == 0
 
 
+def test_loads_and_promotions_of_a_batch_are_one_read(tmp_path: Path) -> None:
+    """Reads and stores drawn together; each byte is compared, poison too costs only whose page it is."""
+    free = {"low_watermark_milli": 400, "high_watermark_milli": 500}
+    with rig_of(tmp_path, write_share=0.5, settings=free) as rig:
+        fill(rig, 200)
+        rig.background(5)
+        rig.node.reads.clear()
+        drawn = rig.workload.draw(20)
+        assert rig.tally.reads + rig.tally.writes == drawn + 200
+        assert rig.tally.writes > 200
+        assert len(rig.node.reads) == 1
+        lost = {rig.host.peek(rig.workload.spaces[0], vpn).where for vpn in on_node(rig)[:3]}
+        rig.node.poisoned |= lost
+        for _ in range(10):
+            rig.workload.draw(20)
+            rig.background()
+        assert rig.host.counters.pages_lost == 3
+        while rig.workload.restore(answering=True):
+            pass
+        assert rig.tally.restored == 3
+        assert rig.verifier.verify().compared == 200
+        assert rig.tally.mismatched == 0
+
+
 def test_poison_is_a_bus_error_and_the_page_is_stored_anew(rig: Rig) -> None:
     """Counted once as lost, recorded, freed, and brought back from the source."""
     fill(rig, 200)

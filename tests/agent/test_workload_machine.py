@@ -23,14 +23,19 @@ picks = st.integers(0, 1 << 16)
 class WorkloadLife(RuleBasedStateMachine):
     """The source's changes, and a device that forgets, refuses, stalls and goes."""
 
-    @initialize(budget=st.sampled_from([0, 8]), on_bus_error=st.sampled_from(OnBusError))
-    def begin(self, budget: int, on_bus_error: OnBusError) -> None:
+    @initialize(
+        budget=st.sampled_from([0, 8]),
+        on_bus_error=st.sampled_from(OnBusError),
+        write_share=st.sampled_from([0.5, 0.0]),
+    )
+    def begin(self, budget: int, on_bus_error: OnBusError, write_share: float) -> None:
         """One space, all its pages stored; most of them are on the device."""
         self.folder = tempfile.TemporaryDirectory()
         self.rig = Rig(
             Path(self.folder.name),
             dram_pages=24,
             settings={"budget_pages": budget, "on_bus_error": on_bus_error, "demote_batch_pages": 8},
+            write_share=write_share,
         )
         self.number = 0
         self.now_ns = 0
@@ -100,7 +105,7 @@ class WorkloadLife(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 60))
     def draws(self, count: int) -> None:
-        """Reads, each compared."""
+        """Reads, each compared, and stores of what the source holds."""
         self.rig.workload.draw(count)
 
     @rule(answering=st.booleans())

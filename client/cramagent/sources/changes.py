@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAIN_SPACE: Final = 0
 STORE_PAGES: Final = 256
@@ -89,8 +89,11 @@ class Source(Protocol):
         """The bytes that this page has now, 4096 of them; None: it has no such page any more."""
         ...
 
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
-        """What a store drawn by the access pattern puts there; None: stores are not drawn here."""
+    def rewrite(self, space: int, vpns: Sequence[int]) -> Store | None:
+        """What stores drawn by the access pattern put at these pages. Those that are no more are left out.
+
+        None: none is there, or stores are not drawn here.
+        """
         ...
 
     def killed(self, space: int) -> None:

@@ -15,7 +15,7 @@ from cramagent.policy.settings import PAGE_BYTES
 from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, SourceError, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cramagent.sources.changes import Change
@@ -130,9 +130,12 @@ class CoreSource:
         end = min(start + PAGE_BYTES, segment.size)
         return bytes(self._view[segment.offset + start : segment.offset + end]).ljust(PAGE_BYTES, b"\0")
 
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
-        """The page's own bytes again: a core knows no others."""
-        return self.page(space, vpn)
+    def rewrite(self, space: int, vpns: Sequence[int]) -> Store | None:
+        """The pages' own bytes again: a core knows no others."""
+        found = [(vpn, data) for vpn in vpns if (data := self.page(space, vpn)) is not None]
+        if not found:
+            return None
+        return Store(space, tuple([vpn for vpn, _ in found]), b"".join([data for _, data in found]))
 
     def killed(self, space: int) -> None:
         """Everything is stored anew by the next scan."""

@@ -11,7 +11,7 @@ from cramagent.policy.settings import PAGE_BYTES
 from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, SourceError, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -95,25 +95,44 @@ class FileSource:
 
     def page(self, space: int, vpn: int) -> bytes | None:
         """One page, read now."""
-        assert space == MAIN_SPACE, space
-        index = bisect_right(self._firsts, vpn) - 1
-        if index < 0:
-            return None
-        placed = self._files[index]
-        if vpn - placed.first_vpn >= placed.pages:
-            return None
-        try:
-            data = os.pread(self._opened(placed.path), PAGE_BYTES, (vpn - placed.first_vpn) * PAGE_BYTES)
-        except FileNotFoundError:
-            return None
-        return data.ljust(PAGE_BYTES, b"\0") if data else None
+        found = self.rewrite(space, (vpn,))
+        return None if found is None else bytes(found.data)
 
-    def _opened(self, path: Path) -> int:
+    def rewrite(self, space: int, vpns: Sequence[int]) -> Store | None:
+        """The pages' own bytes again, read now: a file knows no others. Neighbours are one read."""
+        assert space == MAIN_SPACE, space
+        found: list[int] = []
+        data = memoryview(bytearray(len(vpns) * PAGE_BYTES))
+        start, last, opened = 0, None, None
+        while start < len(vpns):
+            first = vpns[start]
+            placed = self._files[bisect_right(self._firsts, first) - 1]
+            most = min(len(vpns) - start, placed.first_vpn + placed.pages - first)
+            count = 1
+            while count < most and vpns[start + count] == first + count:
+                count += 1
+            start += count
+            if most <= 0:
+                continue
+            if placed is not last:
+                last, opened = placed, self._opened(placed.path)
+            if opened is not None:
+                into = data[len(found) * PAGE_BYTES : (len(found) + count) * PAGE_BYTES]
+                got = os.preadv(opened, [into], (first - placed.first_vpn) * PAGE_BYTES)
+                found.extend(range(first, first + -(-got // PAGE_BYTES)))
+        return Store(space, tuple(found), data[: len(found) * PAGE_BYTES]) if found else None
+
+    def _opened(self, path: Path) -> int | None:
         """The file of that name, kept open for the next page; opened anew if it is another one by now.
 
-        Raises:
-            FileNotFoundError: there is none any more.
+        None: there is none any more.
         """
+        try:
+            return self._open_now(path)
+        except FileNotFoundError:
+            return None
+
+    def _open_now(self, path: Path) -> int:
         now = path.stat()
         if self._open is not None:
             name, of, file = self._open
@@ -124,10 +143,6 @@ class FileSource:
         file = path.open("rb", buffering=0)
         self._open = path, os.fstat(file.fileno()), file
         return file.fileno()
-
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
-        """The page's own bytes again: a file knows no others."""
-        return self.page(space, vpn)
 
     def killed(self, space: int) -> None:
         """Everything is stored anew by the next scan."""

@@ -22,7 +22,7 @@ from cramagent.sources.changes import MAIN_SPACE, STORE_PAGES, Free, SourceError
 from cramagent.truth import digest, digest_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cramagent.sources.changes import Change
 
@@ -192,7 +192,7 @@ class PidSource:
         self._seen[vpn] = digest(data)
         return data
 
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
+    def rewrite(self, space: int, vpns: Sequence[int]) -> None:
         """None: its stores are seen, and need not be drawn."""
 
     def killed(self, space: int) -> None:

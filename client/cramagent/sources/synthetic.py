@@ -166,13 +166,14 @@ class SyntheticSource:
         stamp = self._stamps.get(space, {}).get(vpn)
         return None if stamp is None else self._content.page(stamp)
 
-    def rewrite(self, space: int, vpn: int) -> bytes | None:
+    def rewrite(self, space: int, vpns: Sequence[int]) -> Store | None:
         """New bytes, of a kind drawn anew."""
         stamps = self._stamps.get(space)
-        if stamps is None:
+        if stamps is None or not vpns:
             return None
-        stamps[vpn] = self._stamp()
-        return self._content.page(stamps[vpn])
+        for vpn in vpns:
+            stamps[vpn] = self._stamp()
+        return Store(space, tuple(vpns), b"".join([self._content.page(stamps[vpn]) for vpn in vpns]))
 
     def killed(self, space: int) -> None:
         """A child is gone for good; the parent is started again by the next scan."""
