@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cramlab.processes import ManagedProcess
@@ -17,7 +18,6 @@ from deploy_helpers import DEPLOY, ROOT, certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Self
 
 TOOLS: Final = ROOT / ".venv" / "deploy"
@@ -132,6 +132,16 @@ class Engine:
         (found,) = json.loads(self._run("podman", "inspect", f"{_PROJECT}-{service}-1"))
         known: dict[str, Any] = found
         return known
+
+    def image(self, service: str) -> tuple[int, list[Path]]:
+        """Bytes of a service's image, and the paths of all that is in it."""
+        name = self.inspect(service)["ImageName"]
+        (about,) = json.loads(self._run("podman", "image", "inspect", name))
+        mounted = self._run("podman", "image", "mount", name).strip()
+        try:
+            return about["Size"], [*Path(mounted).rglob("*")]
+        finally:
+            self._run("podman", "image", "unmount", name)
 
     def log(self, service: str) -> str:
         """What it printed so far."""

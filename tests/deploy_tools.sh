@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 made=$PWD/.venv/deploy
 mkdir -p "$made"
-base=localhost/cramulator-base:bookworm
+base=localhost/cramulator-base:bookworm-strip
 mirror=http://deb.debian.org/debian
 
 want=""
@@ -70,8 +70,8 @@ if ! pulled PYTHON_IMAGE "$(sed -n 's/^ARG PYTHON_IMAGE=//p' deploy/images/Docke
     echo "  instead: Debian's Python, by debootstrap"
     if ! podman image exists $base; then
         rm -rf "$made/rootfs"
-        debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$made/rootfs" $mirror \
-            >"$made/debootstrap.log" 2>&1 && tar -C "$made/rootfs" -c . | podman import -q - $base >/dev/null ||
+        debootstrap --variant=minbase --include=python3,python3-venv,binutils bookworm "$made/rootfs" $mirror \
+            >"$made/debootstrap.log" 2>&1 && rm -rf "$made/rootfs/var/cache/apt/archives" && tar -C "$made/rootfs" -c . | podman import -q - $base >/dev/null ||
             { echo "no base image (see $made/debootstrap.log): nothing is run"; exit 0; }
         rm -rf "$made/rootfs"
     fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -26,15 +27,25 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name -> where its click command is (module:attribute), and its line in the list of commands."""
 
 
+def _is_here(command: str) -> bool:
+    """Whether the package is installed that the command is in: an image of a device has no hosts to start."""
+    return importlib.util.find_spec(_COMMANDS[command][0].partition(".")[0]) is not None
+
+
 class _LazyGroup(click.Group):
     """Knows its commands by name and line, and imports one only when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return [name for name in _COMMANDS if _is_here(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in _COMMANDS:
             return None
+        if not _is_here(cmd_name):
+            raise click.ClickException(
+                f"{cmd_name} is not in this installation, which is for operators alone: it starts devices "
+                "and hosts of its own; install all of cramulator for it (pip install cramulator)"
+            )
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command), command
@@ -42,7 +53,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items() if _is_here(name)])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

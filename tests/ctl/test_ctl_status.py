@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import socket
 import subprocess
@@ -9,9 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from cramctl.describe import describe_status, watermark
+from cramctl.main import main
 from cramctl.tables import ratio, status_view
 from cramwire.v1 import operator_pb2, types_pb2
 from ctl_helpers import Ctl
@@ -182,3 +185,17 @@ def test_help_starts_fast() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_an_installation_for_operators_alone_says_what_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a device's image: commands that start devices and hosts are not listed, and refused in a line."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cramlab" else found(name))
+    runner = CliRunner()
+    listed = runner.invoke(main, ["--help"]).output
+    assert "inject" in listed
+    assert "soak" not in listed
+    refused = runner.invoke(main, ["soak", "--seconds", "1"])
+    assert refused.exit_code == 1
+    assert "soak is not in this installation" in refused.output
+    assert "pip install cramulator" in refused.output

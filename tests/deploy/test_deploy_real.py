@@ -65,6 +65,29 @@ def test_containers_run_as_nobody_and_cannot_write(engine: Engine) -> None:
     assert engine.inspect("device")["State"]["Health"]["Status"] == "healthy"
 
 
+@pytest.mark.parametrize("service", ["device", *HOSTS[:1]])
+def test_images_are_small_and_hold_no_shell(engine: Engine, service: str) -> None:
+    """One that needs more room than this has brought something along that it does not need."""
+    size, found = engine.image(service)
+    assert size < 125_000_000
+    programs = {path.name for path in found if path.parent.name in {"bin", "sbin"}}
+    assert "python3" in programs
+    assert not programs.intersection({"sh", "bash", "dash", "pip", "apt-get", "dpkg", "perl"})
+
+
+def test_commands_that_start_hosts_and_devices_are_not_in_the_devices_image(engine: Engine) -> None:
+    """They are not even listed; what an operator needs is there."""
+    assert "demo" not in engine.cramctl("--help")
+    for command in (
+        ["events", "--help"],
+        ["faults"],
+        ["status", "--table"],
+        ["region", "list"],
+        ["top", "--once"],
+    ):
+        assert engine.cramctl(*command)
+
+
 def test_prometheus_scrapes_all_of_them(engine: Engine) -> None:
     """The device over mutual TLS; hosts that demoted pages over mutual TLS, too."""
     engine.until(lambda: values(engine, "up") == [1.0] * (1 + len(HOSTS)), "every target is up")
