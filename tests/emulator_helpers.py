@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cxldev.faults import Fault
 
 MIB = 1 << 20
-COLUMNS = ("kind", "sectors", "size", "checksum", "place")
+COLUMNS = ("kind", "sectors", "size", "place")
 """Of a page table."""
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cxldev.config import PAGE_BYTES
+from cxldev.frames import MOST_FRAME_BYTES
 from cxldev.free_places import FreePlaces
 from cxldev.sparse import let_memory_go, sparse_memory
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 STEP: Final = 32
 """Places are multiples of this many bytes: on average half of it is lost for each page."""
-CLASSES: Final = PAGE_BYTES // STEP
+CLASSES: Final = -(-MOST_FRAME_BYTES // STEP)
 """Sizes of places: 1..CLASSES steps."""
+MOST_PLACE_BYTES: Final = CLASSES * STEP
 SLACK_BYTES: Final = 64 << 20
 """Waste that is never worth moving pages for."""
 LET_GO_BYTES: Final = 8 << 20
@@ -42,7 +43,7 @@ LET_GO_BYTES: Final = 8 << 20
 
 
 class Arena:
-    """Places for bytes. Offsets and sizes in bytes; a size is 1..4096 and is rounded up to steps."""
+    """Places for frames. Offsets and sizes in bytes; a size is 1..4110 and is rounded up to steps."""
 
     def __init__(self, live_bytes: int, batch_bytes: int) -> None:
         """Room for `live_bytes` of places in use, with as much again of waste, and one batch more."""

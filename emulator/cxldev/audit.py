@@ -9,6 +9,7 @@ import numpy as np
 from cxldev.arena import STEP
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import CapacityIdentityBroken
+from cxldev.frames import media_bytes
 from cxldev.outcomes import COMPRESSED, POISONED, RAW, STAGED, PageKind
 from cxldev.page_table import KINDS, MOST_SECTORS
 
@@ -68,6 +69,7 @@ def _check_table(region: Region, page_sectors: int) -> None:
     if (census != table.census).any():
         raise CapacityIdentityBroken(f"the census of {region.host} does not match its page table")
     kind, sectors, size = table.kind[stored], table.sectors[stored], table.size[stored]
+    taken = media_bytes(size.astype(np.int64))
     in_arena = (kind == COMPRESSED) | (kind == RAW)
     rules = (
         (
@@ -84,7 +86,7 @@ def _check_table(region: Region, page_sectors: int) -> None:
         ("poisoned pages take none", not sectors[kind == POISONED].any()),
         (
             "sectors hold the bytes",
-            bool((sectors * np.int64(PAGE_BYTES // page_sectors) >= size)[kind != STAGED].all()),
+            bool((sectors * np.int64(PAGE_BYTES // page_sectors) >= taken)[kind != STAGED].all()),
         ),
         (
             "staged pages are those of the buffer",

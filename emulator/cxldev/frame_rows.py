@@ -13,6 +13,9 @@ from typing import Final, Protocol
 
 import zstandard
 
+from cxldev.config import PAGE_BYTES
+from cxldev.frames import ZERO_FRAME
+
 _LIBRARY: Final = "libzstd.so.1"
 
 
@@ -35,9 +38,11 @@ class ReaderExpander:
 
     def expand(self, row: bytes, out: memoryview) -> bool:
         """See `RowExpander`."""
-        reader = self._decompressor.stream_reader(row, read_across_frames=True)
+        # The reader stops once `out` is full: it never looks at what the last frame has behind its page. That
+        # it comes through one frame more shows that it was content with the checksum there.
+        reader = self._decompressor.stream_reader(row + ZERO_FRAME, read_across_frames=True)
         try:
-            return reader.readinto(out) == len(out)
+            return reader.readinto(out) == len(out) and reader.read(PAGE_BYTES + 1) == bytes(PAGE_BYTES)
         except zstandard.ZstdError:
             return False
 

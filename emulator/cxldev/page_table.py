@@ -1,14 +1,13 @@
-"""What a region holds of each of its pages: columns, one entry a page, 16 bytes a page in all.
+"""What a region holds of each of its pages: columns, one entry a page, 12 bytes a page in all.
 
 | column   | of a COMPRESSED or RAW page     | SAME_FILLED | POISONED | EMPTY |
 |----------|---------------------------------|-------------|----------|-------|
 | kind     | `PageKind`                      | same        | same     | 0     |
 | sectors  | media sectors charged           | as charged  | 0        | 0     |
-| size     | bytes in the arena              | 0           | 0        | 0     |
-| checksum | of the page, not compressed     | 0           | 0        | 0     |
+| size     | bytes of its frame in the arena | 0           | 0        | 0     |
 | place    | offset in the arena             | the word    | 1: told  | 0     |
 
-A STAGED page has size, checksum and place as it will have them once it is drained, and the sectors of
+A STAGED page has size and place as it will have them once it is drained, and the sectors of
 the page that it replaces, which are charged until then.
 
 `told`: the event of this poisoning is in the log already; 0 until a read meets the page.
@@ -62,13 +61,12 @@ class Held(NamedTuple):
 class PageTable:
     """The pages of one region. Page numbers are positions; memory is taken as pages are used."""
 
-    __slots__ = ("_census", "_come", "_gone", "_uncounted", "checksum", "kind", "place", "sectors", "size")
+    __slots__ = ("_census", "_come", "_gone", "_uncounted", "kind", "place", "sectors", "size")
 
     def __init__(self, pages: int) -> None:
         self.kind = sparse_zeros(pages, np.uint8)
         self.sectors = sparse_zeros(pages, np.uint8)
         self.size = sparse_zeros(pages, np.uint16)
-        self.checksum = sparse_zeros(pages, np.uint32)
         self.place = sparse_zeros(pages, np.uint64)
         self._census = np.zeros((KINDS, MOST_SECTORS + 1), np.int64)
         self._come: list[tuple[NDArray[np.uint8], _Sectors]] = []
@@ -102,7 +100,6 @@ class PageTable:
         kinds: NDArray[np.uint8],
         sectors: NDArray[np.int64],
         sizes: NDArray[np.int64],
-        checksums: NDArray[np.uint32],
         places: NDArray[np.uint64],
         held: Held | None = None,
     ) -> None:
@@ -116,10 +113,9 @@ class PageTable:
         self.kind[pages] = kinds
         self.sectors[pages] = sectors
         self.size[pages] = sizes
-        self.checksum[pages] = checksums
         self.place[pages] = places
 
-    def set_single(self, page: int, *, kind: int, sectors: int, size: int, checksum: int, place: int) -> None:
+    def set_single(self, page: int, *, kind: int, sectors: int, size: int, place: int) -> None:
         """As `set`, for one page that is not empty afterwards."""
         old_kind = self.kind.item(page)
         if old_kind:
@@ -128,7 +124,6 @@ class PageTable:
         self.kind[page] = kind
         self.sectors[page] = sectors
         self.size[page] = size
-        self.checksum[page] = checksum
         self.place[page] = place
 
     def clear(self, pages: NDArray[np.int64], kind: int = EMPTY) -> None:
@@ -138,7 +133,6 @@ class PageTable:
         self.kind[pages] = kind
         self.sectors[pages] = 0
         self.size[pages] = 0
-        self.checksum[pages] = 0
         self.place[pages] = 0
         if kind:
             self._census[kind, 0] += len(pages)
@@ -164,7 +158,7 @@ class PageTable:
             end = min(start + _CHUNK, pages, len(self))
             if not self.kind[start:end].any():
                 continue
-            for column in ("kind", "sectors", "size", "checksum", "place"):
+            for column in ("kind", "sectors", "size", "place"):
                 getattr(other, column)[start:end] = getattr(self, column)[start:end]
         other._census = self.census
         return other

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cxldev.admission import Room
-from cxldev.arena import Arena
+from cxldev.arena import MOST_PLACE_BYTES, STEP, Arena
 from cxldev.capacity import take_due
 from cxldev.config import PAGE_BYTES
 from cxldev.events import (
@@ -327,7 +327,9 @@ class PowerOn:
 
     def _new_arena(self) -> Arena:
         config = self.config
-        return Arena(config.physical_capacity_bytes, config.max_pages_per_request * PAGE_BYTES)
+        # A frame's place may outgrow by a step what its page is charged for.
+        live_bytes = config.physical_capacity_bytes + STEP * (config.logical_capacity_bytes // PAGE_BYTES)
+        return Arena(live_bytes, config.max_pages_per_request * MOST_PLACE_BYTES)
 
     def _move_some(self) -> None:
         """Move the next pages to the arena's new half. What is written meanwhile is there already."""

@@ -35,7 +35,6 @@ def open_read(
         kinds=kinds,
         sizes=sizes,
         places=table.place[pages],
-        checksums=table.checksum[pages],
         memory=power.arena.memory,
     )
     return ReadTicket(ref, region, pages, sectors, stored, power.arena, power.arena.begin_read(), loss)
@@ -97,12 +96,19 @@ def _poison_damaged(power: PowerOn, ticket: ReadTicket, bad: NDArray[np.int64]) 
     if not region.attached or not bad.size:
         return
     table, pages = region.table, ticket.pages[bad]
-    same = (table.size[pages] == stored.sizes[bad]) & (table.checksum[pages] == stored.checksums[bad])
-    if ticket.arena is power.arena:
-        # While the read was open its places were not used anew: another place means other bytes,
-        # unless the page moved.
-        stays = power.arena.stays(stored.places[bad].astype(np.int64))
-        same &= (table.place[pages] == stored.places[bad]) | ~stays
+    # While the read was open its places were not used anew: the bytes that it found are still there. The
+    # pages may have moved meanwhile, or hold other bytes.
+    now, found = power.arena.memory, stored.memory
+    same = [
+        held == size and now[place : place + size] == found[old : old + size]
+        for held, place, size, old in zip(
+            table.size[pages].tolist(),
+            table.place[pages].tolist(),
+            stored.sizes[bad].tolist(),
+            stored.places[bad].tolist(),
+            strict=True,
+        )
+    ]
     pages = pages[same]
     if pages.size:
         power.counters.poison_created_checksum_pages += len(pages)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cxldev.config import PAGE_BYTES
+from cxldev.frames import media_bytes_of
 from cxldev.ledger import ratio_milli
 from cxldev.outcomes import PageDescription, PageKind
 from cxldev.page_table import sum_census
@@ -118,6 +119,6 @@ def describe(region: Region, pages: NDArray[np.int64]) -> list[PageDescription]:
         table.sectors[pages].tolist(),
     )
     for page, kind, size, sectors in zip(*columns, strict=True):
-        held = PAGE_BYTES if kind == PageKind.RAW else size
+        held = PAGE_BYTES if kind == PageKind.RAW else size and media_bytes_of(size)
         descriptions.append(PageDescription(page * PAGE_BYTES, PageKind(kind), held, sectors))
     return descriptions

@@ -132,7 +132,6 @@ def _restore_pages(power: PowerOn, region: Region, columns: dict[str, NDArray[An
         kinds=kinds,
         sectors=columns["sectors"].astype(np.int64),
         sizes=columns["size"].astype(np.int64),
-        checksums=columns["checksum"],
         places=columns["place"],
     )
     power.ledger.store(

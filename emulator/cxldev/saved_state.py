@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of facts and columns: a state of another version is not restored."""
-COLUMNS: Final = ("kind", "sectors", "size", "checksum", "place")
+COLUMNS: Final = ("kind", "sectors", "size", "place")
 """Of a page table; `pages`, the page numbers, is saved beside them."""
 _LOOKED_AT_TOGETHER: Final = 1 << 18
 """Entries of a page table in one step: a few milliseconds at most."""

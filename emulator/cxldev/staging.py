@@ -30,6 +30,7 @@ import numpy as np
 from cxldev.admission import Room, admit_or_poison
 from cxldev.config import PAGE_BYTES, ExhaustionMode
 from cxldev.faults import Command, Operation
+from cxldev.frames import media_bytes
 from cxldev.outcomes import EMPTY, POISONED, RAW, SAME_FILLED, STAGED
 from cxldev.page_table import page_kinds
 
@@ -153,7 +154,7 @@ def drain_next(power: PowerOn) -> None:
     if not len(pages):
         return
     ledger, table, account = power.ledger, region.table, region.account
-    sector, sizes = ledger.sector_bytes, table.size[pages].astype(np.int64)
+    sector, sizes = ledger.sector_bytes, media_bytes(table.size[pages].astype(np.int64))
     command = Command(Operation.DRAIN, region.host, len(pages), pages)
     storing = power.faults.storing(command)
     sectors = storing.sectors_for((sizes + (sector - 1)) // sector, sector)

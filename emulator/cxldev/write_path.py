@@ -161,11 +161,11 @@ def _enter(
     `staged` of them, all or none, go into the staging buffer.
     """
     accepted = decision.accepted
-    sizes, words, checksums = packed.sizes[:accepted], packed.words[:accepted], packed.checksums[:accepted]
+    sizes, words = packed.frame_sizes[:accepted], packed.words[:accepted]
     if decision.poisoned:
-        sizes, words, checksums = sizes.copy(), words.copy(), checksums.copy()
+        sizes, words = sizes.copy(), words.copy()
         kinds[decision.poisoned] = POISONED
-        for column in (sectors, sizes, words, checksums):
+        for column in (sectors, sizes, words):
             column[decision.poisoned] = 0
     if accepted < len(pages):
         pages, sectors = pages[:accepted], sectors[:accepted]
@@ -192,7 +192,6 @@ def _enter(
         kinds=kinds,
         sectors=sectors,
         sizes=sizes,
-        checksums=checksums,
         places=entries,
         held=held,
     )

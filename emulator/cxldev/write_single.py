@@ -39,10 +39,10 @@ def store_single(
     ):
         return None
 
-    entry = packed.words.item()
-    if size:
-        entry = power.arena.take_single(size)
-        power.arena.memory[entry : entry + size] = packed.pieces[0]
+    entry, frame_size = packed.words.item(), packed.frame_sizes.item()
+    if frame_size:
+        entry = power.arena.take_single(frame_size)
+        power.arena.memory[entry : entry + frame_size] = packed.pieces[0]
     ledger.store(account, int(was_empty), more_sectors)
     old_size = table.size.item(page)
     if old_size:
@@ -55,9 +55,7 @@ def store_single(
         power.counters.raw_pages += 1
     else:
         kind = COMPRESSED
-    table.set_single(
-        page, kind=kind, sectors=sectors, size=size, checksum=packed.checksums.item(), place=entry
-    )
+    table.set_single(page, kind=kind, sectors=sectors, size=frame_size, place=entry)
     power.counters.written_pages += 1
     power.counters.write_requests += 1
     device_ns = power.latency.of_single_write(

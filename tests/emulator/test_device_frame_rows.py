@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from cxldev import frame_rows
 from cxldev.config import PAGE_BYTES
 from cxldev.frame_rows import LibraryExpander, ReaderExpander, RowExpander, row_expander
-from cxldev.frames import filled_frame, raw_frame
+from cxldev.frames import ZERO_FRAME, filled_frame, raw_frame
 from emulator_helpers import random_page, same_page
 
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import Callable
 
-_COMPRESSOR = zstandard.ZstdCompressor(level=1, write_content_size=False)
+_COMPRESSOR = zstandard.ZstdCompressor(level=1, write_checksum=True)
 
 
 def reader() -> RowExpander:
@@ -89,6 +89,25 @@ def test_a_row_of_another_length_is_not_right(make: Callable[[], RowExpander], w
     expanded = expander.expand(row, memoryview(memory)[:wanted])
     assert not expanded or isinstance(expander, ReaderExpander)
     assert memory[wanted:] == b"\x5a" * PAGE_BYTES
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"",
+        ZERO_FRAME[:-1],
+        ZERO_FRAME[:-1] + b"\0",
+        zstandard.ZstdCompressor(write_checksum=True).compress(bytes(PAGE_BYTES - 1)),
+    ],
+    ids=["too few", "cut short", "wrong checksum", "too short"],
+)
+def test_a_row_that_ends_otherwise(make: Callable[[], RowExpander], end: bytes) -> None:
+    """Refused; and the next row is expanded as if nothing had been."""
+    expander, out = make(), memoryview(bytearray(2 * PAGE_BYTES))
+    assert not expander.expand(filled_frame(7) + end, out)
+    assert expander.expand(ZERO_FRAME + filled_frame(7), out)
+    assert out[PAGE_BYTES:] == same_page((7).to_bytes(8, "little"))
 
 
 @pytest.mark.parametrize("make", [reader, library])
