@@ -226,7 +226,9 @@ class RunningAgent:
             limit_bytes=wanted.pop("limit_bytes", None),
         )
         self.inbox: SimpleQueue[Message] = SimpleQueue()
-        client = NodeClient(address, wanted.pop("timeout_ns", 2 * NS_PER_S))
+        client = NodeClient(
+            address, wanted.pop("timeout_ns", 2 * NS_PER_S), traces=wanted.pop("traces", None)
+        )
         cleanup.callback(client.close)
         pattern = parse_pattern(wanted.pop("pattern", "scan"), 0)
         plan = Plan(

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from cramagent.log import LOG_FORMS, LOG_LEVELS
-from cramagent.options import AmountType, BudgetType, SizeType, TimeType, choice, option, read_config
+from cramagent.options import (
+    AmountType,
+    BudgetType,
+    OtlpType,
+    SizeType,
+    TimeType,
+    choice,
+    option,
+    read_config,
+)
 from cramagent.patterns import PatternError
 from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
 from cramagent.roads import TRANSPORTS
@@ -172,6 +181,11 @@ def cli() -> None:
     "plain: sentences. text, json: one line per event on stderr, with its facts; no summary.",
     type=click.Choice(LOG_FORMS),
     default="plain",
+)
+@option(
+    "--otlp-endpoint",
+    "Send traces there: http://HOST:4318. Or set OTEL_EXPORTER_OTLP_ENDPOINT.",
+    type=OtlpType(),
 )
 @option("--log-level", "The least that is told.", type=click.Choice(LOG_LEVELS), default="info")
 def run(host: str | None, **options: Any) -> int:

@@ -76,6 +76,8 @@ class Lane:
         self, peer: socket.socket, segment: Segment, submitted: int, completed: int, *, name: str
     ) -> None:
         self._name = name
+        self.span: Callable[[], bytes] | None = None
+        """Tells which span a command belongs to; None: nobody traces."""
         self._peer = peer
         self._segment = segment
         self._submitted = submitted
@@ -175,6 +177,8 @@ class Lane:
             segment.addresses[slot][: len(addresses)] = memoryview(array("Q", addresses))
             segment.data[slot][: len(data)] = data
             segment.put_command(slot, Command(operation, count, len(data)))
+            if self.span is not None:
+                segment.put_span(slot, self.span())
             submitted = True
         finally:
             if not submitted:

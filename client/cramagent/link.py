@@ -20,6 +20,7 @@ from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.watcher import EventWatcher
 from cramagent.write_behind import WriteBehind
+from cramwire.traces import carried, span_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,6 +87,10 @@ class NodeLink:
             NodeRefused: the device says no.
             NodeSilent: it does not answer; a region may have been given nevertheless.
         """
+        with span_of(self.client.traces, "attach"):
+            return self._attach(take_over=take_over, wait_s=wait_s)
+
+    def _attach(self, *, take_over: bool, wait_s: float | None) -> types_pb2.Telemetry:
         assert self._session is None, self._session
         began_ns = self._clock.now_ns()
         self._identity = self.client.identify(wait_s=wait_s)
@@ -270,9 +275,8 @@ class NodeLink:
         session = self._session
         if session is None or self.state is not LinkState.UP:
             return None
-        return WriteBehind(
-            self._clock, partial(self.client.write, session, dpas, data), partial(self._note_write, session)
-        )
+        write = carried(self.client.traces, partial(self.client.write, session, dpas, data))
+        return WriteBehind(self._clock, write, partial(self._note_write, session))
 
     def _note_write(self, session: Session, answer: NodeWritten) -> None:
         """What a write's answer says of the session that it was made in."""

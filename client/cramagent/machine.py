@@ -10,7 +10,6 @@ from cramagent.accesses import Accesses
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
 from cramagent.losses import Losses, session_loss
-from cramagent.performer import Performer
 from cramagent.policy.effects import Tier
 from cramagent.policy.host import Host
 from cramagent.policy.trim import merge_first
@@ -18,6 +17,7 @@ from cramagent.refusals import ProtocolBroken
 from cramagent.tally import Tally
 from cramagent.tiers.swapfile import SwapFile
 from cramagent.tiers.zswap import Zswap
+from cramagent.traced import performer_of
 from cramagent.truth import Truth
 from cramagent.verifier import Verifier
 from cramagent.workload import Workload
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cramagent.clock import Clock
     from cramagent.link import NodeLink
     from cramagent.patterns import Pattern
+    from cramagent.performer import Performer
     from cramagent.policy.settings import PolicySettings
     from cramagent.sources.changes import Source
     from cramagent.tiers import TierStore
@@ -83,7 +84,7 @@ class Machine:
             Tier.ZSWAP: Zswap(plan.zswap_bytes),
             Tier.SWAPFILE: SwapFile(plan.swap_folder, plan.swap_bytes),
         }
-        performer = Performer(dram, link, tiers, link.write_behind)
+        performer = performer_of(link.client.traces, dram, link, tiers, link.write_behind)
         truth, tally = Truth(), Tally()
         losses = Losses(partial(_cause_of, link))
         accesses = Accesses(host, performer, dram, truth, tally, clock=clock)

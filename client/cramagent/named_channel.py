@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from cramwire.otel import Traces
+
 Metadata = tuple[tuple[str, str], ...]
 
 _OF_PAGES: Final = {WRITE_METHOD, READ_METHOD}
@@ -47,6 +49,30 @@ class NamedCalls:
         """The call, begun."""
         name = _IDS.draw()
         return NamedFuture(name, self._call.future(request, timeout, metadata=((REQUEST_ID_KEY, name),)))
+
+
+class TracedCalls(NamedCalls):
+    """The same, each call a span which the other end is told of."""
+
+    def __init__(self, method: str, call: Any, traces: Traces) -> None:
+        super().__init__(method, call)
+        self._traces = traces
+
+    def __call__(self, request: Any, timeout: float | None = None, **rest: Any) -> Any:
+        """As `NamedCalls`."""
+        name = _IDS.draw()
+        with self._traces.asking(self.__name__, request=name):
+            metadata = ((REQUEST_ID_KEY, name), *self._traces.metadata())
+            try:
+                return self._call(request, timeout, metadata=metadata, **rest)
+            except grpc.RpcError as error:
+                raise refused(error, name) from error
+
+    def future(self, request: Any, timeout: float | None = None) -> NamedFuture:
+        """The call, begun; a part of the span of now, as nobody tells when it ends."""
+        name = _IDS.draw()
+        metadata = ((REQUEST_ID_KEY, name), *self._traces.metadata())
+        return NamedFuture(name, self._call.future(request, timeout, metadata=metadata))
 
 
 class PageCalls:
@@ -97,27 +123,31 @@ def refused(error: grpc.RpcError, request_id: str) -> Refused:
 class NamedChannel(grpc.Channel):
     """A channel around another one."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, traces: Traces | None = None) -> None:
+        """`traces`: who is told of calls; None: nobody."""
         self._channel = channel
+        self._traces = traces
 
     def unary_unary(self, method: str, *args: Any, **rest: Any) -> Any:
         """A method with one answer."""
         call = self._channel.unary_unary(method, *args, **rest)
+        if self._traces is not None:
+            return TracedCalls(method, call, self._traces)
         # Stubs have serializers for them; their requests are no bytes, and a name costs them little beside.
         pages = method in _OF_PAGES and rest.get("request_serializer", len(args)) is None
         return PageCalls(call) if pages else NamedCalls(method, call)
 
     def unary_stream(self, method: str, *args: Any, **rest: Any) -> Any:
         """A method that is answered by a stream: the id is of its opening."""
-        return _named_opening(self._channel.unary_stream(method, *args, **rest))
+        return self._opening(self._channel.unary_stream(method, *args, **rest))
 
     def stream_unary(self, method: str, *args: Any, **rest: Any) -> Any:
         """A method that takes a stream, likewise."""
-        return _named_opening(self._channel.stream_unary(method, *args, **rest))
+        return self._opening(self._channel.stream_unary(method, *args, **rest))
 
     def stream_stream(self, method: str, *args: Any, **rest: Any) -> Any:
         """A method with streams both ways, likewise."""
-        return _named_opening(self._channel.stream_stream(method, *args, **rest))
+        return self._opening(self._channel.stream_stream(method, *args, **rest))
 
     def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool = False) -> None:
         """As the channel's."""
@@ -137,9 +167,11 @@ class NamedChannel(grpc.Channel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _opening(self, call: Any) -> Callable[..., Any]:
+        traces = self._traces
 
-def _named_opening(call: Any) -> Callable[..., Any]:
-    def opened(*args: Any, **rest: Any) -> Any:
-        return call(*args, metadata=((REQUEST_ID_KEY, _IDS.draw()),), **rest)
+        def opened(*args: Any, **rest: Any) -> Any:
+            told = () if traces is None else traces.metadata()
+            return call(*args, metadata=((REQUEST_ID_KEY, _IDS.draw()), *told), **rest)
 
-    return opened
+        return opened

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from cramagent.clock import Clock
     from cramagent.roads import Road, Transport
+    from cramwire.otel import Traces
 
 T = TypeVar("T")
 
@@ -81,12 +82,14 @@ class NodeClient:
         *,
         channel: grpc.Channel | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        traces: Traces | None = None,
     ) -> None:
         """`channel`: an open one to that address, which is closed with this; None: open one."""
+        self.traces: Final = traces
         self._address = address
         self._transport = transport
         self._timeout_s = timeout_ns / 1e9
-        self.channel: Final = NamedChannel(channel or open_channel(address))
+        self.channel: Final = NamedChannel(channel or open_channel(address), traces)
         self._clock = clock
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
         self._grpc = GrpcRoad(self.channel)
@@ -343,6 +346,8 @@ class NodeClient:
         except LaneUnavailable as error:
             refusal = Refusal(grpc.StatusCode.UNIMPLEMENTED, str(error))
         else:
+            if self.traces is not None:
+                lane.span = self.traces.packed
             self._lane = LaneRoad(lane, session, self._grpc)
             return
         level = logging.INFO if self._address.startswith("unix:") else logging.DEBUG

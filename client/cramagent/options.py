@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from cramagent.policy.settings import PAGE_BYTES, Budget
+from cramwire.traces import parse_endpoint
 from cramwire.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
@@ -97,6 +98,19 @@ class TimeType(click.ParamType[int]):
         text = str(value)
         try:
             return 0 if text == "0" else parse_duration(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class OtlpType(click.ParamType[str]):
+    """`http://collector:4318` -> where spans are posted."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The whole URL."""
+        try:
+            return parse_endpoint(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

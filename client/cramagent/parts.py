@@ -103,6 +103,7 @@ class Options(TypedDict):
     quiet: bool
     log_format: LogForm
     log_level: str
+    otlp_endpoint: str | None
 
 
 def policy_settings(options: Options, source: Source) -> PolicySettings:

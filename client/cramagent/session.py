@@ -41,6 +41,7 @@ from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.report import exit_code, make_report, summary, write_report
 from cramagent.runner import Runner
 from cramagent.sources import parse_source
+from cramagent.traced import traces_for
 from cramwire.channel import CredentialsProblem
 from cramwire.ready import write_ready
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from cramagent.log import AgentLog
     from cramagent.messages import Message
+    from cramwire.otel import Traces
 
 
 _HINTS: Final = {
@@ -107,7 +109,7 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         if options["write_share"] and options["source"].startswith("pid:"):
             raise SettingError("--write-share: the stores of a process are seen, and not drawn")
         policy = policy_settings(options, source)
-        client = open_client(options)
+        client = open_client(options, stack.enter_context(traces_for(options["otlp_endpoint"], host)))
         stack.callback(client.close)
         link = NodeLink(client, region(host, options, source), inbox)
         plan = plan_of(options, policy, pattern)
@@ -169,7 +171,7 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         return code
 
 
-def open_client(options: Options) -> NodeClient:
+def open_client(options: Options, traces: Traces | None = None) -> NodeClient:
     """A channel to the device; nothing is sent yet.
 
     Raises:
@@ -185,7 +187,9 @@ def open_client(options: Options) -> NodeClient:
         channel = open_channel(options["device"], credentials(options))
     except CredentialsProblem as problem:
         raise SettingError(str(problem)) from problem
-    return NodeClient(options["device"], options["device_timeout"], options["transport"], channel=channel)
+    return NodeClient(
+        options["device"], options["device_timeout"], options["transport"], channel=channel, traces=traces
+    )
 
 
 def begin(machine: Machine, options: Options, settings: dict[str, Any], log: AgentLog) -> None:

@@ -27,6 +27,7 @@ class WriteBehind:
         self._note = note
         self._answer: NodeWritten | None = None
         self._error: BaseException | None = None
+        self._then: Callable[[], None] | None = None
         self._answered = clock.flag()
         clock.start("write-behind", self._run)
 
@@ -38,11 +39,17 @@ class WriteBehind:
     def finish(self) -> NodeWritten:
         """Wait for the answer. Called once, by the main loop. What the write raised is raised here."""
         self._answered.wait()
+        if self._then is not None:
+            self._then()
         if self._error is not None:
             raise self._error
         assert self._answer is not None, "a write that ended has an answer, or an error"
         self._note(self._answer)
         return self._answer
+
+    def and_then(self, then: Callable[[], None]) -> None:
+        """Have something done once it is finished."""
+        self._then = then
 
     def _run(self) -> None:
         try:

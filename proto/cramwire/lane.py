@@ -5,6 +5,7 @@ and `slots` slots. Each slot carries one command and its answer:
 
     page 0        submissions: u32[slots]; from byte 2048, completions: u32[slots]
     slot          command  32 bytes   operation, count, data bytes                    host writes
+         +32      span     24 bytes   trace id, span id that the command belongs to   host may write
          +64      answer   64 bytes   code, detail bytes, value, device ns, data bytes  device writes
          +128     detail              a serialized google.rpc.Status, if refused        device writes
          +16384   addresses u64[]     DPAs; of a TRIM start, length, start, length, ... host writes
@@ -52,6 +53,8 @@ _OPERATION: Final = struct.Struct("<I")
 _WITHDRAWN: Final = 255
 _ANSWER: Final = struct.Struct("<IIQQQ")
 _COMPLETIONS_AT: Final = 2048
+_SPAN_AT: Final = 32
+SPAN_BYTES: Final = 24
 _ANSWER_AT: Final = 64
 _DETAIL_AT: Final = 128
 _ADDRESSES_AT: Final = _DETAIL_AT + DETAIL_BYTES
@@ -191,6 +194,16 @@ class Segment:
     def command(self, slot: int) -> Command:
         """A command's numbers, whatever they are."""
         return Command(*_COMMAND.unpack_from(self._memory, self._starts[slot]))
+
+    def put_span(self, slot: int, span: bytes) -> None:
+        """Say which span the command belongs to; zeros: none. Hosts that trace do so at each command."""
+        at = self._starts[slot] + _SPAN_AT
+        self._memory[at : at + SPAN_BYTES] = span
+
+    def span(self, slot: int) -> bytes:
+        """What the host said of the span, whatever it is."""
+        at = self._starts[slot] + _SPAN_AT
+        return bytes(self._memory[at : at + SPAN_BYTES])
 
     def withdraw(self, slot: int) -> None:
         """Give a command up that is under way: it does nothing from now on that it has not done."""

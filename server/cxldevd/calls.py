@@ -22,6 +22,7 @@ from cxldevd.waiting import CallerGone
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cramwire.otel import Traces
     from cxldev.config import DeviceConfig
     from cxldevd.call_lines import CallLines
     from cxldevd.clock import Clock
@@ -68,6 +69,8 @@ class Guard:
     lines: CallLines
     gate: Gate | None = None
     """What callers pass; None: there is nothing to show."""
+    traces: Traces | None = None
+    """Who is told of calls; None: nobody, and calls do without."""
 
     def fail(self, asked: Asked, error: Exception) -> None:
         """End a call that cannot be answered; raises, as gRPC wants it."""
@@ -185,6 +188,25 @@ class StreamCall(Generic[_Q, _R]):
             guard.metrics.ended(operation, grpc.StatusCode.CANCELLED)
 
 
+class TracedCall(UnaryCall[_Q, _R]):
+    """A method whose calls are told of as spans."""
+
+    def __call__(self, message: bytes, context: grpc.ServicerContext) -> _R:
+        """As `UnaryCall`."""
+        traces = self._guard.traces
+        assert traces is not None, "else calls do without"
+        asked = Asked(self._operation, context, message)
+        parent = traces.told_by(context.invocation_metadata())
+        with traces.answering(self._operation, parent, request=asked.request_id) as span:
+            try:
+                return super().__call__(message, context)
+            except Exception:
+                ended: Any = context  # the stubs know of neither of these
+                said = str(ended.details() or b"", "utf-8", "replace")
+                traces.failed(span, getattr(ended.code(), "name", ""), said)
+                raise
+
+
 class TurnedAway:
     """What answers a call that there is no room for, or that nobody known makes.
 
@@ -240,7 +262,8 @@ class Service(_Handler):
         operation = behaviour.__name__
         self._guard.metrics.knows(operation)
         self._queued_in[path] = pool = pool or self._control
-        call = UnaryCall(operation, behaviour, parse, self._guard, pool)
+        kind = UnaryCall if self._guard.traces is None else TracedCall
+        call = kind(operation, behaviour, parse, self._guard, pool)
         self._methods[path] = grpc.unary_unary_rpc_method_handler(call, None, serialize)
         self._operations[path] = operation
 

@@ -63,6 +63,7 @@ class Settings:
     seed: int | None = None
     log_format: str = "text"
     log_level: str = "info"
+    otlp_endpoint: str | None = None
 
     def __post_init__(self) -> None:
         wrong = self.identity.contradiction(self.listen, self.operator, self.metrics, insecure=self.insecure)

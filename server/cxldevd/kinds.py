@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cramwire.traces import parse_endpoint
 from cramwire.units import parse_bytes, parse_duration
 from cxldev.config import ExhaustionMode
 from cxldevd.addresses import parse_address
@@ -113,6 +114,7 @@ ADDRESS: Final = Kind("ADDRESS", parse_address)
 OPTIONAL_ADDRESS: Final = Kind(
     "ADDRESS", _optional_address, lambda value: "off" if value is None else str(value)
 )
+OTLP: Final = Kind("URL", parse_endpoint)
 PATH: Final = Kind("FILE", Path)
 FOLDER: Final = Kind("DIR", Path)
 NAMES: Final = Kind("NAME,...", _names, lambda value: ",".join(value) or "none")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cramwire.ready import write_ready
+from cramwire.traces import TracesUnavailable, traces_of
 from cramwire.transport import tune_grpc, tune_malloc
-from cxldevd.log import logging_to
+from cxldevd.log import log_event, log_often, logging_to
 from cxldevd.options import CONFIG, GroupedCommand, parameters
 from cxldevd.settings import Settings, SettingsError
 from cxldevd.sources import resolve
@@ -22,6 +26,8 @@ from cxldevd.sources import resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from cramwire.otel import Traces
 
 _WRONG_SETTINGS, _CANNOT_SERVE = 2, 1
 
@@ -77,7 +83,7 @@ def _serve(settings: Settings) -> None:
         signal.signal(number, lambda _number, _frame: None)
     threading.Thread(target=_obey, args=(received, told_to_end), name="cxldevd-signals", daemon=True).start()
     try:
-        with serve(settings) as service:
+        with serve(settings, traces=_traces(settings)) as service:
             metrics = f"http://{service.metrics_address}/metrics" if service.metrics_address else "off"
             click.echo(
                 f"cxldevd: hosts {service.address}, operators {service.operator_address}, metrics {metrics}, "
@@ -103,6 +109,22 @@ def _serve(settings: Settings) -> None:
         # Memory for the media, threads, descriptors: what the system denies a process that starts. Python's
         # own limits tell of themselves by the last two.
         _fail(f"cannot serve: {error}", _CANNOT_SERVE)
+
+
+def _traces(settings: Settings) -> Traces | None:
+    """Where calls are told of. Asked for by the environment alone, they are no reason not to serve."""
+    instance = f"{socket.gethostname()}:{settings.listen}"
+    try:
+        return traces_of("cxldevd", instance, settings.otlp_endpoint, os.environ, _unsent)
+    except TracesUnavailable as error:
+        if settings.otlp_endpoint is not None:
+            _fail(f"--otlp-endpoint: {error}", _WRONG_SETTINGS)
+        log_event("traces_unavailable", level=logging.WARNING, reason=str(error))
+        return None
+
+
+def _unsent(reason: str) -> None:
+    log_often("traces_not_sent", level=logging.WARNING, facts=partial(dict, reason=reason))
 
 
 def _allow_descriptors() -> None:

@@ -21,7 +21,7 @@ from cxldevd.identity.files import CredentialsError
 from cxldevd.identity.keyring import Keyring
 from cxldevd.ids import Ids
 from cxldevd.lanes.calls import LaneCalls, lane_service
-from cxldevd.lanes.commands import LaneCommands
+from cxldevd.lanes.commands import LaneCommands, TracedCommands
 from cxldevd.lanes.door import Door
 from cxldevd.listener import BindError, Listener
 from cxldevd.log import log_event
@@ -44,6 +44,7 @@ from cxldevd.state_metrics import StateCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cramwire.otel import Traces
     from cxldevd.settings import Settings
 
 __all__ = ["BindError", "CredentialsError", "Cxldevd", "StateError", "serve"]
@@ -65,7 +66,9 @@ _FLUSHES_OF_ONE: Final = 16
 class Cxldevd:
     """A service that serves. Made by `serve`. Not started, it can be called through its services alone."""
 
-    def __init__(self, settings: Settings, clock: Clock, cleanup: ExitStack) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, cleanup: ExitStack, traces: Traces | None = None
+    ) -> None:
         device = settings.device
         self.settings = settings
         self.keeper: StateKeeper | None = None
@@ -78,7 +81,7 @@ class Cxldevd:
         self.keyring = Keyring(settings)
         self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
         lines = CallLines(self.runtime)
-        guard = Guard(device, clock, metrics, losses, lines, self.keyring.host_gate(self.runtime))
+        guard = Guard(device, clock, metrics, losses, lines, self.keyring.host_gate(self.runtime), traces)
         operators_guard = replace(guard, gate=self.keyring.operator_gate())
         in_flight = InFlight(settings.max_in_flight_bytes, settings.in_flight_host_bytes)
         attaches = AttachRate(settings.attach_rate_host, settings.attach_rate, clock.now_ns())
@@ -119,7 +122,11 @@ class Cxldevd:
         self.door: Door | None = None
         lanes = Gauge("cxldev_lanes", "Same-host lanes that are open.", registry=registry)
         if settings.lanes:
-            commands = LaneCommands(self.runtime, memory_calls, guard)
+            commands = (
+                LaneCommands(self.runtime, memory_calls, guard)
+                if traces is None
+                else TracedCommands(self.runtime, memory_calls, guard, traces)
+            )
             door = Door(self.runtime, commands, settings.listen, settings.max_lanes)
             lanes.set_function(lambda: door.lanes)
             self.door = door
@@ -236,12 +243,13 @@ class Cxldevd:
 
 
 @contextmanager
-def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
+def serve(settings: Settings, clock: Clock | None = None, traces: Traces | None = None) -> Iterator[Cxldevd]:
     """A service that serves while this is entered, and is drained when it is left.
 
     Args:
         settings: port 0 wherever any free port will do.
         clock: of the device, its leases and all waiting; a `ManualClock` in tests.
+        traces: who is told of calls; closed when this is left. None: nobody.
 
     Raises:
         BindError: an address cannot be had.
@@ -250,7 +258,9 @@ def serve(settings: Settings, clock: Clock | None = None) -> Iterator[Cxldevd]:
             the device was not saved.
     """
     with ExitStack() as cleanup:
-        service = Cxldevd(settings, clock or SystemClock(), cleanup)
+        if traces is not None:
+            cleanup.callback(traces.close)
+        service = Cxldevd(settings, clock or SystemClock(), cleanup, traces)
         service.start(cleanup)
         cleanup.callback(service.drain)
         yield service

@@ -358,6 +358,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.choice("debug", "info", "warning", "error"),
                 "The least that is logged.",
             ),
+            Setting(
+                "otlp-endpoint",
+                "otlp_endpoint",
+                kinds.OTLP,
+                "Send traces there: http://HOST:4318. Or set OTEL_EXPORTER_OTLP_ENDPOINT.",
+            ),
         ),
     ),
 )

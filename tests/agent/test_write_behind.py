@@ -129,6 +129,7 @@ class Client:
     def __init__(self, answer: NodeWritten) -> None:
         self.answer = answer
         self.gone_reason = "LEASE_EXPIRED"
+        self.traces = None
 
     def write(self, _session: Session, _dpas: Sequence[int], _data: bytes) -> NodeWritten:
         """As `NodeClient.write`."""

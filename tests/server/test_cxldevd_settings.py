@@ -118,6 +118,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "seed": ("42", 42),
     "log-format": ("json", "json"),
     "log-level": ("debug", "debug"),
+    "otlp-endpoint": ("http://collector:4318", "http://collector:4318/v1/traces"),
 }
 
 
@@ -177,6 +178,7 @@ def test_all_that_a_device_is_built_from_can_be_set() -> None:
         ({"time-dilation": "nan"}, {}, "--time-dilation: 'nan' is not between 0 and 1e9"),
         ({"time-dilation": "x"}, {}, "--time-dilation: 'x' is not a number"),
         ({"log-format": "xml"}, {}, "--log-format: 'xml' is not one of text, json"),
+        ({"otlp-endpoint": "collector:4318"}, {}, "--otlp-endpoint: 'collector:4318' is no OTLP endpoint"),
         ({"exhaustion-mode": "panic"}, {}, "--exhaustion-mode: 'panic' is not one of refuse, poison"),
         ({"listen": "7700"}, {}, "--listen: '7700' is not an address"),
         ({"metrics": "unix:/x"}, {}, "--metrics: 'unix:/x': metrics are served on TCP only"),

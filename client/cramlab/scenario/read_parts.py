@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from cramlab.scenario.table import Table
 
 _NOT_OF_A_DEVICE: Final = frozenset(
-    ("listen", "operator", "metrics", "insecure", "ready-file", "seed", "log-format", "log-level")
+    (
+        *("listen", "operator", "metrics", "insecure", "ready-file", "seed"),
+        *("log-format", "log-level", "otlp-endpoint"),
+    )
 )
 """Settings that the one who runs the scenario makes."""
 _NOT_OF_A_HOST: Final = frozenset(
-    ("config", "device", "host", "metrics", "json", "ready-file", "quiet", "duration", "swap-dir", "help")
+    (
+        *("config", "device", "host", "metrics", "json", "ready-file", "quiet", "duration", "swap-dir"),
+        *("log-format", "log-level", "otlp-endpoint", "help"),
+    )
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,55}", re.ASCII)
 _PROGRAM: Final = "program:"

@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 
 from cramwire.lane import PAGE_BYTES, Answer, Command, Operation
+from cramwire.refusal import CODES
 from cxldev.errors import CommandLost, InvalidField
 from cxldevd.call_lines import SLOW_NS
 from cxldevd.waiting import CallerGone
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cramwire.lane import Segment
+    from cramwire.otel import Traces
     from cxldev.outcomes import SessionRef
     from cxldevd.calls import Guard
     from cxldevd.from_wire import Addresses
@@ -124,6 +126,27 @@ class LaneCommands:
         # numpy lets other threads run while it copies much.
         np.copyto(np.frombuffer(pages, np.uint8), np.frombuffer(data, np.uint8, size))
         return pages
+
+
+class TracedCommands(LaneCommands):
+    """Commands that are told of as spans."""
+
+    def __init__(self, runtime: Runtime, calls: MemoryCalls, guard: Guard, traces: Traces) -> None:
+        super().__init__(runtime, calls, guard)
+        self._traces = traces
+
+    def carry_out(
+        self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: LaneCaller
+    ) -> None:
+        """As `LaneCommands`."""
+        operation = _NAMES.get(command.operation, "unknown")
+        parent = self._traces.unpacked(segment.span(slot))
+        with self._traces.answering(operation, parent, request=caller.request_id) as span:
+            super().carry_out(segment, slot, command, ref, caller)
+            # The host may have scribbled over it meanwhile.
+            code = CODES.get(segment.answer(slot).code)
+            if code is not grpc.StatusCode.OK:
+                self._traces.failed(span, getattr(code, "name", ""), "")
 
 
 def _unknown(_segment: Segment, _slot: int, command: Command, _ref: SessionRef, caller: Caller) -> Answer:
