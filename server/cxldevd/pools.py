@@ -56,7 +56,8 @@ class CountedPool(ThreadPoolExecutor):
     At most `threads` of them work at one time. A call that only waits (for a request that does not come,
     for a fault that holds its answer back) gives up its place, and one of `spare` more threads takes the
     next call: so nobody who waits keeps others waiting, until there are more of them than spare threads.
-    A call that is done with waiting goes on at once, beside the others.
+    A call that is done with waiting goes on at once, beside the others. Of calls that wait for their turn,
+    one host has no more than there are threads left for others.
     """
 
     def __init__(self, threads: int, name: str, spare: int = 0) -> None:
@@ -67,6 +68,8 @@ class CountedPool(ThreadPoolExecutor):
         self._backed_up = threading.Condition(self._lock)
         self._pending = self._working = 0
         self._running: set[_Call] = set()
+        self._waiting_of: Counter[str] = Counter()
+        """Calls of a host that wait for their turn."""
         self._backlog: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = (
             deque()
         )
@@ -108,14 +111,35 @@ class CountedPool(ThreadPoolExecutor):
             self._overseer.join()
 
     @contextmanager
-    def giving_up(self, call: _Call) -> Iterator[None]:
-        """The call waits while this is entered: its place is another's."""
+    def giving_up(self, call: _Call, host: str = "") -> Iterator[None]:
+        """The call waits while this is entered: its place is another's. `host`: whose turn it waits for."""
         with self._lock:
             self._park(call)
+            if host:
+                self._waiting_of[host] += 1
         try:
             yield
         finally:
+            if host:
+                with self._lock:
+                    self._waiting_of[host] -= 1
+                    if not self._waiting_of[host]:
+                        del self._waiting_of[host]
             self.takes_up(call)
+
+    def refuse_if_short(self, host: str) -> None:
+        """For a call that may have to wait for its host's turn.
+
+        Raises:
+            DeviceBusy: as many of that host wait already as there are threads left.
+        """
+        with self._lock:
+            waiting, left = self._waiting_of[host], self._most - len(self._running)
+        if waiting > left:
+            raise DeviceBusy(
+                f"{waiting} calls of this host wait for their turn, and the {left} threads that are left are "
+                "for others; wait for an answer"
+            )
 
     def takes_up(self, call: _Call) -> None:
         """The call waits no more."""
@@ -226,10 +250,24 @@ def arrived() -> None:
             call.pool.takes_up(call)
 
 
-def parked() -> AbstractContextManager[None]:
-    """While this is entered, the call on this thread only waits: another may have its place."""
+def parked(host: str = "") -> AbstractContextManager[None]:
+    """While this is entered, the call on this thread only waits: another may have its place.
+
+    `host`: whose turn it waits for, if that is what it does.
+    """
     call: _Call | None = getattr(_of_thread, "call", None)
-    return nullcontext() if call is None else call.pool.giving_up(call)
+    return nullcontext() if call is None else call.pool.giving_up(call, host)
+
+
+def refuse_if_short(host: str) -> None:
+    """For a call on this thread that may have to wait for its host's turn: see `CountedPool.refuse_if_short`.
+
+    Raises:
+        DeviceBusy: too many of that host wait already.
+    """
+    call: _Call | None = getattr(_of_thread, "call", None)
+    if call is not None:
+        call.pool.refuse_if_short(host)
 
 
 class Slots:
@@ -282,10 +320,13 @@ class Slots:
 
 
 class InFlight:
-    """Pages that are being written and read right now."""
+    """Pages that are being written and read right now, or wait for their turn."""
 
     def __init__(self, limit_bytes: int, of_one_bytes: int | None = None) -> None:
-        """`of_one_bytes`: how many one holder may have; None: all."""
+        """`of_one_bytes`: how many one holder may have; None: all.
+
+        Nobody has more than is left for others: whoever comes next finds room, however many want all.
+        """
         self._limit_pages = max(1, limit_bytes // PAGE_BYTES)
         of_one = limit_bytes if of_one_bytes is None else of_one_bytes
         self._of_one_pages = max(1, of_one // PAGE_BYTES)
@@ -314,6 +355,12 @@ class InFlight:
                 raise DeviceBusy(
                     f"{mine} pages of this host are in flight and {pages} more would pass its limit of "
                     f"{self._of_one_pages}; wait for an answer"
+                )
+            left = self._limit_pages - self._pages - pages
+            if mine and len(self._holders) > 1 and mine + pages > left:
+                raise DeviceBusy(
+                    f"{mine} pages of this host are in flight and {pages} more would leave {max(0, left)} "
+                    "for others; wait for an answer"
                 )
             if self._pages and self._pages + pages > self._limit_pages:
                 raise DeviceBusy(
