@@ -77,8 +77,7 @@ def cli() -> None:
 @option("--device-timeout", "How long a device that does not answer is asked.", type=TimeType(), default="3s")
 @option(
     "--transport",
-    "How pages travel. auto: shared memory where the device is on a unix socket of this machine, else "
-    "grpc: on calls that stay open. calls: each command a call by itself.",
+    "How pages travel. auto: shared memory where the device is on a unix socket of this machine.",
     type=click.Choice(TRANSPORTS),
     default="auto",
 )

@@ -25,7 +25,7 @@ from cxldev.frames import (
 from cxldev.outcomes import SAME_FILLED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,6 +68,16 @@ class CompressedPages:
             self.sizes[count:], self.frame_sizes[count:], self.words[count:], self.pieces[count:]
         )
 
+    @staticmethod
+    def joined(parts: Sequence[CompressedPages]) -> CompressedPages:
+        """The pages of several, one behind the other."""
+        return CompressedPages(
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.frame_sizes for part in parts]),
+            np.concatenate([part.words for part in parts]),
+            [piece for part in parts for piece in part.pieces],
+        )
+
     @property
     def data(self) -> bytes:
         """The pieces behind one another: a copy."""
@@ -89,6 +99,11 @@ class StoredPages:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+    def part(self, start: int, stop: int) -> StoredPages:
+        """Some of them, by index."""
+        part = slice(start, stop)
+        return StoredPages(self.kinds[part], self.sizes[part], self.places[part], self.memory)
 
 
 class ExpandedPages(NamedTuple):

@@ -38,7 +38,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # A connection without a call is closed; a client that calls again makes another without noticing.
     ("grpc.max_connection_idle_ms", 300_000),
     # Calls on one connection; a client keeps more of them waiting at its own end.
-    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.max_concurrent_streams", 128),
 )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from cramwire import transfer_messages
 from cramwire.page_messages import ReadReply, put_read_response
 from cramwire.v1 import memory_pb2
-from cxldev.codec import PageCodec
+from cxldev.codec import CompressedPages, ExpandedPages, PageCodec
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned, WriteRefused
 from cxldevd import from_wire
+from cxldevd.turns import READ_PART, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
     from cramwire.page_messages import PageRequest
-    from cxldev.codec import Buffer
+    from cxldev.codec import Buffer, StoredPages
     from cxldev.outcomes import (
         FlushOutcome,
         FlushTicket,
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
         TrimOutcome,
         WriteOutcome,
     )
-    from cxldevd.pools import InFlight
+    from cxldevd.pools import InFlight, Slots
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
-    from cxldevd.slots import Slots
+    from cxldevd.session_hosts import SessionHosts
+    from cxldevd.turns import Turn, Turns
     from cxldevd.waiting import Caller
 
 
@@ -63,12 +64,17 @@ class MemoryCalls:
     def __init__(
         self,
         runtime: Runtime,
+        hosts: SessionHosts,
+        turns: Turns,
         in_flight: InFlight,
         flushes: Slots,
+        *,
         metrics: RequestMetrics,
         time_dilation: float,
     ) -> None:
         self._runtime = runtime
+        self._hosts = hosts
+        self._turns = turns
         self._in_flight = in_flight
         self._flushes = flushes
         self._metrics = metrics
@@ -87,20 +93,11 @@ class MemoryCalls:
 
     def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        return self._reply(request, context)
-
-    def read_in_transfer(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
-        """Read pages: a TransferResponse as it goes over the wire."""
-        return self._reply(request, context, inside=transfer_messages.READ)
-
-    def _reply(self, request: PageRequest, context: grpc.ServicerContext, inside: int = 0) -> bytes:
         ref, dpas = from_wire.page_request(request)
         if len(dpas) <= 1:
             outcome = self.load(ref, dpas, _NOWHERE, context)
-            if inside:
-                return transfer_messages.put_read_answer(outcome.data, outcome.device_ns)
             return put_read_response((outcome.data,), outcome.device_ns)
-        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes), inside)
+        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes))
         device_ns = self.load(ref, dpas, reply.pages, context).device_ns
         return reply.take(device_ns)
 
@@ -136,22 +133,24 @@ class MemoryCalls:
         takes to have the device twice.
         """
         _still_there(caller)
+        host = self._hosts.name(ref)
         count, ticket = len(dpas), None
         if count != 1 or data_bytes != PAGE_BYTES:
             with self._runtime.device() as (device, now_ns):
                 ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
-        with self._in_flight.hold(count, ref.session):
-            pages = self._of_thread.codec.compress(fetch())
+        with self._in_flight.hold(count, host):
             try:
-                with self._runtime.device() as (device, now_ns):
-                    # Not only before: who gave this call up may have stored newer bytes meanwhile.
-                    _still_there(caller)
-                    self._expect_draining(now_ns)
-                    if ticket is None:
-                        ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
-                    outcome = device.commit_write(
-                        ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - count
-                    )
+                with self._turns.of_pages(host, count, written=True) as turn:
+                    pages = self._compress(fetch(), turn)
+                    with self._runtime.device() as (device, now_ns):
+                        # Not only before: who gave this call up may have stored newer bytes meanwhile.
+                        _still_there(caller)
+                        self._expect_draining(now_ns)
+                        if ticket is None:
+                            ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
+                        outcome = device.commit_write(
+                            ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - count
+                        )
             except WriteRefused as refusal:
                 self._spend("write", refusal.device_ns, refusal.wall_ns, caller)
                 raise
@@ -168,10 +167,12 @@ class MemoryCalls:
     ) -> ReadOutcome:
         """Read pages; several go to the beginning of `into`, one stands for itself."""
         _still_there(caller)
+        host = self._hosts.name(ref)
         pages = min(len(dpas), self._runtime.config.max_pages_per_request)
-        with self._in_flight.hold(pages, ref.session):
+        with self._in_flight.hold(pages, host):
             try:
-                outcome = self._read(ref, dpas, into)
+                with self._turns.of_pages(host, pages, written=False) as turn:
+                    outcome = self._read(ref, dpas, into, turn)
             except Poisoned as lost:
                 self._spend("read", lost.device_ns, lost.wall_ns, caller)
                 raise
@@ -182,7 +183,8 @@ class MemoryCalls:
         self, ref: SessionRef, starts: from_wire.Addresses, lengths: from_wire.Addresses, caller: Caller
     ) -> TrimOutcome:
         """TRIM ranges, in bytes."""
-        with self._runtime.device() as (device, now_ns):
+        host = self._hosts.name(ref)
+        with self._turns.of_ranges(host), self._runtime.device() as (device, now_ns):
             _still_there(caller)
             outcome = device.trim(ref, starts, lengths, now_ns)
         if outcome.due_ns is not None:
@@ -209,11 +211,38 @@ class MemoryCalls:
         if staging.bytes:
             self._runtime.expect(now_ns + staging.delay_ns)
 
-    def _read(self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview) -> ReadOutcome:
+    def _compress(self, data: Buffer, turn: Turn) -> CompressedPages:
+        compress, part_bytes = self._of_thread.codec.compress, WRITTEN_PART * PAGE_BYTES
+        if len(data) <= part_bytes:
+            return compress(data)
+        pages, parts = memoryview(data), []
+        for start in range(0, len(data), part_bytes):
+            if start:
+                turn.next_part()
+            parts.append(compress(pages[start : start + part_bytes]))
+        return CompressedPages.joined(parts)
+
+    def _expand(self, stored: StoredPages, into: memoryview, turn: Turn) -> ExpandedPages:
+        expand = self._of_thread.codec.expand
+        if len(stored) <= READ_PART:
+            return expand(stored, into)
+        bad: list[int] = []
+        for start in range(0, len(stored), READ_PART):
+            if start:
+                turn.next_part()
+            part = stored.part(start, start + READ_PART)
+            place = into[start * PAGE_BYTES : (start + len(part)) * PAGE_BYTES]
+            expanded = expand(part, place)
+            if len(part) == 1:
+                place[:] = expanded.data  # one page stands for itself
+            bad += (start + index for index in expanded.bad)
+        return ExpandedPages(into[: len(stored) * PAGE_BYTES], tuple(bad))
+
+    def _read(self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview, turn: Turn) -> ReadOutcome:
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_read(ref, dpas, now_ns)
         try:
-            expanded = self._of_thread.codec.expand(ticket.stored, into)
+            expanded = self._expand(ticket.stored, into, turn)
         except BaseException:
             # An open read keeps its places from being used anew, for ever.
             with self._runtime.device() as (device, _):

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cxldev.telemetry import Counters, RegionTelemetry, Status
-    from cxldevd.pools import InFlight
+    from cxldevd.pools import InFlight, Slots
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
-    from cxldevd.slots import Slots
+    from cxldevd.turns import Turns
 
 _GAUGES: Final[tuple[tuple[str, str, Callable[[Status], float]], ...]] = (
     (
@@ -232,11 +232,17 @@ class DeviceCollector(Collector):
     """Everything but durations, read when Prometheus asks."""
 
     def __init__(
-        self, runtime: Runtime, requests: RequestMetrics, in_flight: InFlight, watchers: dict[str, Slots]
+        self,
+        runtime: Runtime,
+        requests: RequestMetrics,
+        in_flight: InFlight,
+        turns: Turns,
+        watchers: dict[str, Slots],
     ) -> None:
         self._runtime = runtime
         self._requests = requests
         self._in_flight = in_flight
+        self._turns = turns
         self._watchers = watchers
 
     def describe(self) -> list[Metric]:
@@ -271,7 +277,19 @@ class DeviceCollector(Collector):
                 value=refused.get(error, 0),
             )
         yield GaugeMetricFamily(
-            "cxldev_in_flight_pages", "Pages being written and read now.", value=self._in_flight.pages
+            "cxldev_in_flight_pages",
+            "Pages being written and read now, or waiting for their turn.",
+            value=self._in_flight.pages,
+        )
+        yield GaugeMetricFamily(
+            "cxldev_turns_waiting",
+            "Data commands that wait for their host's turn.",
+            value=self._turns.waiting,
+        )
+        yield CounterMetricFamily(
+            "cxldev_turns_waited",
+            "Data commands, and parts of large ones, that had to wait for their host's turn.",
+            value=self._turns.waited,
         )
         watchers = GaugeMetricFamily("cxldev_watchers", "Event streams that are open.", labels=["listener"])
         for listener, slots in self._watchers.items():

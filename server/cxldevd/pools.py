@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cxldev.config import PAGE_BYTES
@@ -51,24 +50,14 @@ class _Call:
         """It waits, and its place is another's."""
 
 
-@dataclass(slots=True, eq=False)
-class _Queued:
-    """A call that waits for a place: to be run, or, without `fn`, on a thread that waits for `future`."""
-
-    future: Future[Any]
-    fn: Callable[..., Any] | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-
 class CountedPool(ThreadPoolExecutor):
     """A thread pool that knows how many calls it has taken in and not finished.
 
     At most `threads` of them work at one time. A call that only waits (for a request that does not come,
     for a fault that holds its answer back) gives up its place, and one of `spare` more threads takes the
     next call: so nobody who waits keeps others waiting, until there are more of them than spare threads.
-    A call that is done with waiting goes on at once, beside the others. A thread of another pool may ask
-    for a `place` among them.
+    A call that is done with waiting goes on at once, beside the others. Of calls that wait for their turn,
+    one host has no more than there are threads left for others.
     """
 
     def __init__(self, threads: int, name: str, spare: int = 0) -> None:
@@ -79,7 +68,11 @@ class CountedPool(ThreadPoolExecutor):
         self._backed_up = threading.Condition(self._lock)
         self._pending = self._working = 0
         self._running: set[_Call] = set()
-        self._backlog: deque[_Queued] = deque()
+        self._waiting_of: Counter[str] = Counter()
+        """Calls of a host that wait for their turn."""
+        self._backlog: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = (
+            deque()
+        )
         self._ended = False
         self._overseer: threading.Thread | None = None
 
@@ -99,41 +92,9 @@ class CountedPool(ThreadPoolExecutor):
                 raise RuntimeError("cannot schedule new calls after shutdown")
             self._pending += 1
             waiting: Future[_T] = Future()
-            self._queue(_Queued(waiting, fn, args, kwargs))
+            self._backlog.append((waiting, fn, args, kwargs))
+            self._oversee()
             return waiting
-
-    def place(self) -> AbstractContextManager[None]:
-        """While this is entered, the calling thread, which is none of this pool's, works as one of its calls.
-
-        Raises:
-            DeviceBusy: when it is entered, and the pool is shut down.
-        """
-        return _Place(self)
-
-    def enter(self) -> _Call:
-        """For `place`."""
-        call = _Call(self, ())
-        call.arrived = True
-        with self._lock:
-            self._pending += 1
-            if self._working < self._places:
-                self._working += 1
-                return call
-            turn: Future[None] = Future()
-            self._queue(_Queued(turn))
-        try:
-            turn.result()
-        except CancelledError:
-            raise DeviceBusy("the service is shutting down; try again when it is back") from None
-        return call
-
-    def leave(self, call: _Call) -> None:
-        """For `place`."""
-        with self._lock:
-            self._pending -= 1
-            self._working -= not call.parked
-            if self._backlog:
-                self._let_in()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """As `ThreadPoolExecutor.shutdown`."""
@@ -143,21 +104,42 @@ class CountedPool(ThreadPoolExecutor):
             if cancel_futures:
                 self._backlog.clear()
             self._backed_up.notify_all()
-        for queued in dropped:
-            queued.future.cancel()
+        for future, *_ in dropped:
+            future.cancel()
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait and self._overseer is not None:
             self._overseer.join()
 
     @contextmanager
-    def giving_up(self, call: _Call) -> Iterator[None]:
-        """The call waits while this is entered: its place is another's."""
+    def giving_up(self, call: _Call, host: str = "") -> Iterator[None]:
+        """The call waits while this is entered: its place is another's. `host`: whose turn it waits for."""
         with self._lock:
             self._park(call)
+            if host:
+                self._waiting_of[host] += 1
         try:
             yield
         finally:
+            if host:
+                with self._lock:
+                    self._waiting_of[host] -= 1
+                    if not self._waiting_of[host]:
+                        del self._waiting_of[host]
             self.takes_up(call)
+
+    def refuse_if_short(self, host: str) -> None:
+        """For a call that may have to wait for its host's turn.
+
+        Raises:
+            DeviceBusy: as many of that host wait already as there are threads left.
+        """
+        with self._lock:
+            waiting, left = self._waiting_of[host], self._most - len(self._running)
+        if waiting > left:
+            raise DeviceBusy(
+                f"{waiting} calls of this host wait for their turn, and the {left} threads that are left are "
+                "for others; wait for an answer"
+            )
 
     def takes_up(self, call: _Call) -> None:
         """The call waits no more."""
@@ -184,22 +166,10 @@ class CountedPool(ThreadPoolExecutor):
             self._working -= 1
             self._let_in()
 
-    def _queue(self, queued: _Queued) -> None:
-        self._backlog.append(queued)
-        self._oversee()
-
     def _let_in(self) -> None:
-        while self._working < self._places:
-            has_thread = len(self._running) < self._most
-            queued = next((one for one in self._backlog if has_thread or one.fn is None), None)
-            if queued is None:
-                return
-            self._backlog.remove(queued)
-            if queued.fn is None:
-                self._working += 1
-                queued.future.set_result(None)
-            else:
-                super().submit(self._run_late, self._admit(queued.args), queued, queued.fn)
+        while self._backlog and self._has_room:
+            future, fn, args, kwargs = self._backlog.popleft()
+            super().submit(self._run_late, self._admit(args), future, fn, args, kwargs)
 
     def _run(self, call: _Call, fn: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
         _of_thread.call = call
@@ -214,13 +184,19 @@ class CountedPool(ThreadPoolExecutor):
                 if self._backlog:
                     self._let_in()
 
-    def _run_late(self, call: _Call, queued: _Queued, fn: Callable[..., Any]) -> None:
-        future = queued.future
+    def _run_late(
+        self,
+        call: _Call,
+        future: Future[Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         if not future.set_running_or_notify_cancel():
             self._run(call, _nothing, (), {})
             return
         try:
-            future.set_result(self._run(call, fn, queued.args, queued.kwargs))
+            future.set_result(self._run(call, fn, args, kwargs))
         except BaseException as error:  # noqa: BLE001 - whoever holds the future is told, as of any other
             future.set_exception(error)
 
@@ -274,35 +250,83 @@ def arrived() -> None:
             call.pool.takes_up(call)
 
 
-def parked() -> AbstractContextManager[None]:
-    """While this is entered, the call on this thread only waits: another may have its place."""
+def parked(host: str = "") -> AbstractContextManager[None]:
+    """While this is entered, the call on this thread only waits: another may have its place.
+
+    `host`: whose turn it waits for, if that is what it does.
+    """
     call: _Call | None = getattr(_of_thread, "call", None)
-    return nullcontext() if call is None else call.pool.giving_up(call)
+    return nullcontext() if call is None else call.pool.giving_up(call, host)
 
 
-class _Place(AbstractContextManager[None]):
-    """A place in a pool as a context."""
+def refuse_if_short(host: str) -> None:
+    """For a call on this thread that may have to wait for its host's turn: see `CountedPool.refuse_if_short`.
 
-    __slots__ = ("_before", "_call", "_pool")
+    Raises:
+        DeviceBusy: too many of that host wait already.
+    """
+    call: _Call | None = getattr(_of_thread, "call", None)
+    if call is not None:
+        call.pool.refuse_if_short(host)
 
-    def __init__(self, pool: CountedPool) -> None:
-        self._pool = pool
 
-    def __enter__(self) -> None:
-        call = self._pool.enter()
-        self._before: _Call | None = getattr(_of_thread, "call", None)
-        self._call = _of_thread.call = call
+class Slots:
+    """So many at one time; one more is refused, not queued. A part of them for each holder, at most."""
 
-    def __exit__(self, *_: object) -> None:
-        _of_thread.call = self._before
-        self._pool.leave(self._call)
+    def __init__(self, count: int, what: str, of_one: int | None = None) -> None:
+        """`of_one`: how many one holder may have; None: all."""
+        self._count = count
+        self._what = what
+        self._of_one = count if of_one is None else of_one
+        self._given_back = threading.Condition(threading.Lock())
+        self._taken = 0
+        self._holders: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many there are now."""
+        return self._taken
+
+    def wait_below(self, count: int, timeout_s: float = 30.0) -> bool:
+        """Wait until fewer than this are taken. Returns whether they are."""
+        with self._given_back:
+            return self._given_back.wait_for(lambda: self._taken < count, timeout_s)
+
+    @contextmanager
+    def one(self, holder: str = "") -> Iterator[None]:
+        """Take a slot while this is entered.
+
+        Raises:
+            DeviceBusy: all are taken, or all that this holder may have.
+        """
+        with self._given_back:
+            if self._taken >= self._count:
+                raise DeviceBusy(f"all {self._count} {self._what} are taken; close one or try again later")
+            if self._holders[holder] >= self._of_one:
+                raise DeviceBusy(
+                    f"all {self._of_one} {self._what} that one host may have are taken; close one"
+                )
+            self._taken += 1
+            self._holders[holder] += 1
+        try:
+            yield
+        finally:
+            with self._given_back:
+                self._taken -= 1
+                self._holders[holder] -= 1
+                if not self._holders[holder]:
+                    del self._holders[holder]
+                self._given_back.notify_all()
 
 
 class InFlight:
-    """Pages that are being written and read right now."""
+    """Pages that are being written and read right now, or wait for their turn."""
 
     def __init__(self, limit_bytes: int, of_one_bytes: int | None = None) -> None:
-        """`of_one_bytes`: how many one holder may have; None: all."""
+        """`of_one_bytes`: how many one holder may have; None: all.
+
+        Nobody has more than is left for others: whoever comes next finds room, however many want all.
+        """
         self._limit_pages = max(1, limit_bytes // PAGE_BYTES)
         of_one = limit_bytes if of_one_bytes is None else of_one_bytes
         self._of_one_pages = max(1, of_one // PAGE_BYTES)
@@ -331,6 +355,12 @@ class InFlight:
                 raise DeviceBusy(
                     f"{mine} pages of this host are in flight and {pages} more would pass its limit of "
                     f"{self._of_one_pages}; wait for an answer"
+                )
+            left = self._limit_pages - self._pages - pages
+            if mine and len(self._holders) > 1 and mine + pages > left:
+                raise DeviceBusy(
+                    f"{mine} pages of this host are in flight and {pages} more would leave {max(0, left)} "
+                    "for others; wait for an answer"
                 )
             if self._pages and self._pages + pages > self._limit_pages:
                 raise DeviceBusy(

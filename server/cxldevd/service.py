@@ -33,15 +33,15 @@ from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
 from cxldevd.page.answers import DevicePage
 from cxldevd.page.recorder import Recorder
-from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight
+from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
 from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
 from cxldevd.runtime import Runtime
-from cxldevd.slots import Slots
+from cxldevd.session_hosts import SessionHosts
 from cxldevd.state_dir import StateError
 from cxldevd.state_keeper import StateKeeper
 from cxldevd.state_metrics import StateCollector
-from cxldevd.transfer import TransferCall, Transfers
+from cxldevd.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,10 @@ _CONTROL_THREADS: Final = 64
 _RENEW_THREADS: Final = 32
 _WAITING_CALLS: Final = 64
 """Calls of one pool that wait (for their request, for a fault) and keep nobody else waiting."""
+_RECEIVING: Final = 4
+"""Data calls whose requests are taken in while others work: until then nobody knows whose they are."""
+_WAITING_DATA_CALLS: Final = 256
+"""Likewise of data calls, which wait for their turn, too: of two connections' worth, there are some left."""
 _HEALTH_THREADS: Final = 8
 _TURNING_AWAY_THREADS: Final = 2
 _REFLECTION_THREADS: Final = 4
@@ -83,29 +87,26 @@ class Cxldevd:
         self.keyring = Keyring(settings)
         self.losses = losses = Losses(self.runtime, Connections(settings.listen.path))
         lines = CallLines(self.runtime)
-        guard = Guard(device, clock, metrics, losses, lines, self.keyring.host_gate(self.runtime), traces)
+        hosts = SessionHosts(self.runtime)
+        guard = Guard(device, clock, metrics, losses, lines, self.keyring.host_gate(hosts), traces)
         operators_guard = replace(guard, gate=self.keyring.operator_gate())
         in_flight = InFlight(settings.max_in_flight_bytes, settings.in_flight_host_bytes)
+        self.turns = Turns(settings.workers)
         attaches = AttachRate(settings.attach_rate_host, settings.attach_rate, clock.now_ns())
         self.host_watchers = Slots(settings.max_watchers, "event streams", settings.watchers_host)
         self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
-        self.open_transfers = Slots(settings.max_transfers, "open Transfer calls", settings.transfers_host)
         operator_watchers = Slots(settings.max_watchers, "event streams")
         ProcessCollector(registry=registry)
-        registry.register(
-            DeviceCollector(
-                self.runtime, metrics, in_flight, {"host": self.host_watchers, "operator": operator_watchers}
-            )
-        )
+        watchers = {"host": self.host_watchers, "operator": operator_watchers}
+        registry.register(DeviceCollector(self.runtime, metrics, in_flight, self.turns, watchers))
         registry.register(StateCollector(self.keeper))
 
         control = _pool(cleanup, _CONTROL_THREADS, "control", _WAITING_CALLS)
         operators = _pool(cleanup, _CONTROL_THREADS, "operator")
-        data = _pool(cleanup, settings.workers, "data", _WAITING_CALLS)
+        data = _pool(cleanup, settings.workers + _RECEIVING, "data", _WAITING_DATA_CALLS)
         flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
         watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
         renewing = _pool(cleanup, _RENEW_THREADS, "renew", _WAITING_CALLS)
-        transferring = _pool(cleanup, settings.max_transfers + SPARE_THREADS, "transfer", SPARE_THREADS)
         turning_away = _pool(cleanup, _TURNING_AWAY_THREADS, "busy")
         overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
 
@@ -113,8 +114,15 @@ class Cxldevd:
             mine = operators_guard if pool is operators else guard
             return Service(name, mine, pool, turning_away, settings.max_queued_calls)
 
-        memory_calls = MemoryCalls(self.runtime, in_flight, self.flushes, metrics, settings.time_dilation)
-        self.transfers = Transfers(self.runtime, memory_calls, guard, self.open_transfers, data)
+        memory_calls = MemoryCalls(
+            self.runtime,
+            hosts,
+            self.turns,
+            in_flight,
+            self.flushes,
+            metrics=metrics,
+            time_dilation=settings.time_dilation,
+        )
         self.host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
@@ -122,13 +130,7 @@ class Cxldevd:
                 watching,
                 renewing,
             ),
-            memory_service(
-                service("cramwire.v1.MemoryService", control),
-                memory_calls,
-                data,
-                flushing,
-                TransferCall(self.transfers, guard, transferring, settings.max_transfers),
-            ),
+            memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
         ]
         self.door: Door | None = None
         lanes = Gauge("cxldev_lanes", "Same-host lanes that are open.", registry=registry)
@@ -240,7 +242,6 @@ class Cxldevd:
         for listener in self._listeners:
             listener.not_serving()
         self.runtime.drain()
-        self.transfers.end_resting()
         self.losses.look()
         for listener in self._listeners:
             listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)

@@ -281,7 +281,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 kinds.DURATION,
                 "Save a device at rest in between, too: it then survives a kill. 0ns: at the end only.",
             ),
-            Setting("workers", "workers", kinds.AT_LEAST_ONE, "Threads for writes, reads and TRIMs."),
+            Setting(
+                "workers",
+                "workers",
+                kinds.AT_LEAST_ONE,
+                "Large writes and reads at one time; hosts take turns. Two small commands go beside.",
+            ),
             Setting(
                 "max-watchers",
                 "max_watchers",
@@ -289,16 +294,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "Event streams at one time, on each listener; more are told DEVICE_BUSY.",
             ),
             Setting(
-                "max-watchers-per-host", "max_watchers_host", kinds.AT_LEAST_ONE, "The same, of one host."
-            ),
-            Setting(
-                "max-transfers",
-                "max_transfers",
+                "max-watchers-per-host",
+                "max_watchers_host",
                 kinds.AT_LEAST_ONE,
-                "Open Transfer calls; more: DEVICE_BUSY.",
-            ),
-            Setting(
-                "max-transfers-per-host", "max_transfers_host", kinds.AT_LEAST_ONE, "The same, of one host."
+                "Event streams of one host; never more than a quarter of --max-watchers.",
             ),
             Setting(
                 "max-lanes",
@@ -316,7 +315,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "max-in-flight",
                 "max_in_flight_bytes",
                 kinds.BYTES,
-                "Page bytes being written and read at one time; more are told DEVICE_BUSY.",
+                "Page bytes being written, read or waiting at one time; more: DEVICE_BUSY.",
             ),
             Setting(
                 "max-in-flight-per-host",

@@ -116,8 +116,9 @@ def test_messages_that_stop_half_way(caplog: pytest.LogCaptureFixture) -> None:
     with bench_of(settings={"workers": 2}) as bench:
         host = bench.attach()
         with ExitStack() as stack:
-            many = stack.enter_context(dial(bench))
-            many.sendall(PREFACE + SETTINGS + b"".join(begun_write(2 * one + 1) for one in range(60)))
+            for _ in range(3):
+                many = stack.enter_context(dial(bench))
+                many.sendall(PREFACE + SETTINGS + b"".join(begun_write(2 * one + 1) for one in range(90)))
             for _ in range(60):
                 stack.enter_context(dial(bench)).sendall(PREFACE + SETTINGS + begun_write(1))
             until = time.monotonic() + DEADLINE_S

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cxldevd.errors import DeviceBusy
 from cxldevd.pools import CountedPool, arrived, parked
 from server_helpers import DEADLINE_S
 
@@ -132,67 +131,3 @@ def test_a_pool_that_is_shut_down_cancels_what_waits() -> None:
         assert behind.cancelled()
         with pytest.raises(RuntimeError):
             pool.submit(abs, 1)
-
-
-def test_a_place_is_waited_for_among_the_calls() -> None:
-    """In their order; whoever has one and only waits gives it up meanwhile."""
-    with pool_of(1, spare=1) as pool:
-        busy, guest = Station(), Station()
-        pool.submit(busy.working)
-        assert busy.reached.wait(DEADLINE_S)
-
-        def visit() -> None:
-            with pool.place():
-                guest.waiting()
-
-        thread = threading.Thread(target=visit)
-        thread.start()
-        assert not guest.reached.wait(0.02)
-        busy.go.set()
-        assert guest.reached.wait(DEADLINE_S)
-        assert pool.pending == 1
-        assert pool.submit(abs, -1).result(DEADLINE_S) == 1
-        guest.go.set()
-        thread.join(DEADLINE_S)
-        assert pool.pending == 0
-        with pool.place():
-            assert not pool.submit(abs, -2).done()
-
-
-def test_a_place_in_a_pool_that_ends_is_refused() -> None:
-    """Also to whoever waits for one."""
-    with pool_of(1) as pool:
-        busy = Station()
-        pool.submit(busy.working)
-        assert busy.reached.wait(DEADLINE_S)
-        refusals: list[str] = []
-
-        def visit() -> None:
-            try:
-                with pool.place():
-                    raise AssertionError("there is none")
-            except DeviceBusy as busy:
-                refusals.append(str(busy))
-
-        thread = threading.Thread(target=visit)
-        thread.start()
-        while pool.pending < 2:
-            threading.Event().wait(0.001)
-        pool.shutdown(wait=False, cancel_futures=True)
-        thread.join(DEADLINE_S)
-        busy.go.set()
-    assert refusals == ["the service is shutting down; try again when it is back"]
-
-
-def test_a_guest_needs_no_thread() -> None:
-    """Where all threads are taken by calls that wait, a place is free for it, if not for a call."""
-    with pool_of(1, spare=0) as pool:
-        waiting, behind = Station(), Station()
-        pool.submit(waiting.waiting)
-        assert waiting.reached.wait(DEADLINE_S)
-        pool.submit(behind.working)
-        with pool.place():
-            assert not behind.reached.is_set()
-        waiting.go.set()
-        assert behind.reached.wait(DEADLINE_S)
-        behind.go.set()

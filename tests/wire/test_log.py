@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections import Counter
 from functools import partial
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cramwire.log import EventLog, LinesBehind, Storms
 
@@ -20,6 +24,27 @@ def test_a_storm_lets_a_few_lines_through_and_then_one_in_a_while() -> None:
     assert storms.admit(("refused",), SECOND) == 2
     assert storms.admit(("refused",), SECOND) is None
     assert storms.admit(("refused",), 9 * SECOND) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3 * SECOND), st.booleans()), max_size=60))
+def test_no_line_of_a_storm_goes_uncounted(steps: list[tuple[str, int, bool]]) -> None:
+    """Whatever comes when: each is written, or told of as held back, once; and never more than may be."""
+    storms, now_ns = Storms(burst=3, every_ns=SECOND), 0
+    asked: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    written: Counter[str] = Counter()
+    for name, later_ns, look in steps:
+        now_ns += later_ns
+        asked[name] += 1
+        held = storms.admit((name,), now_ns)
+        if held is not None:
+            written[name] += 1
+            told[name] += 1 + held
+        if look:
+            told.update({one: lines for (one,), lines in storms.overdue(now_ns)})
+        assert written[name] <= 3 + now_ns / SECOND
+    told.update({one: lines for (one,), lines in storms.overdue(now_ns, all_of_them=True)})
+    assert told == asked
 
 
 def test_kinds_do_not_hold_each_other_back() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import grpc
 
     from cxldevd.identity.tokens import TokenBook
-    from cxldevd.runtime import Runtime
+    from cxldevd.session_hosts import SessionHosts
 
 Names = frozenset[str]
 """All names that a caller may go by: the SANs of a certificate, or the one of a token."""
@@ -26,8 +26,6 @@ Names = frozenset[str]
 _KEY: Final = "authorization"
 _SCHEME: Final = "bearer "
 _SAN: Final = "x509_subject_alternative_name"
-_REMEMBERED: Final = 4096
-"""Sessions whose host is remembered, to ask the device but once."""
 _TOLD_NAMES: Final = 4
 
 
@@ -125,10 +123,9 @@ class Gate(Protocol):
 class HostGate:
     """A host attaches as itself, and uses its own sessions."""
 
-    def __init__(self, callers: Callers, runtime: Runtime) -> None:
+    def __init__(self, callers: Callers, hosts: SessionHosts) -> None:
         self.callers = callers
-        self._runtime = runtime
-        self._host_of: dict[tuple[str, str], str] = {}
+        self._hosts = hosts
 
     def check(self, request: Any, context: grpc.ServicerContext) -> None:
         """See `Gate`."""
@@ -139,21 +136,9 @@ class HostGate:
                     f"{_told(names)} may attach under its own name, not as {request.host[:80]!r}"
                 )
         elif hasattr(request, "session"):
-            host = self._host(request)
+            host = self._hosts.name(from_wire.session(request))
             if host not in names:
                 raise NotAllowed(f"the session is {host}'s, not {_told(names)}'s: attach to get one")
-
-    def _host(self, request: Any) -> str:
-        """Whose session this is. It never changes: sessions are not given out twice."""
-        ref = from_wire.session(request)
-        known = self._host_of.get((ref.session, ref.generation))
-        if known is None:
-            with self._runtime.device() as (device, now_ns):
-                known = device.host_of(ref, now_ns)
-            if len(self._host_of) >= _REMEMBERED:
-                self._host_of.clear()
-            self._host_of[ref.session, ref.generation] = known
-        return known
 
 
 class OperatorGate:

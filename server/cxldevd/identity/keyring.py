@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cxldevd.identity.credentials import Credentials
     from cxldevd.identity.gate import Callers
     from cxldevd.identity.tls import Material
-    from cxldevd.runtime import Runtime
+    from cxldevd.session_hosts import SessionHosts
 
 
 class Keyring:
@@ -48,10 +48,10 @@ class Keyring:
         """Those of Prometheus; None: nobody is asked for one."""
         return self._books.get("metrics")
 
-    def host_gate(self, runtime: Runtime) -> HostGate | None:
+    def host_gate(self, hosts: SessionHosts) -> HostGate | None:
         """What hosts' calls pass; None: all of them do."""
         callers = self._callers("host", self._identity.hosts)
-        return None if callers is None else HostGate(callers, runtime)
+        return None if callers is None else HostGate(callers, hosts)
 
     def operator_gate(self) -> OperatorGate | None:
         """What operators' calls pass; None: all of them do."""

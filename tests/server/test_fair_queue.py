@@ -1,0 +1,299 @@
+"""Whose turn it is: shares, order, turns kept for small commands. No threads, no time."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cxldevd.fair_queue import MOST_AHEAD, MOST_OVERTAKEN, FairQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PART = 144
+"""What a part of a large command costs here."""
+
+
+@dataclass(eq=False)
+class Command:
+    """One command: whose, which of its host's, and how many parts it still has to do."""
+
+    host: str
+    number: int
+    large: bool
+    parts: int = 1
+
+
+class Machine:
+    """Commands, and who of them has a turn."""
+
+    def __init__(self, turns: int = 1, small_turns: int = 0) -> None:
+        self.queue: FairQueue[Command] = FairQueue(turns, small_turns)
+        self.running: list[Command] = []
+        self.waiting: list[Command] = []
+        self.served: Counter[str] = Counter()
+        """Cost of the turns that each host has had."""
+        self.began: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
+        """Commands in the order in which they had their first turn, by host and size."""
+        self._cost: dict[Command, int] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def ask(self, host: str, cost: int = 20, *, large: bool = False, parts: int = 1) -> Command:
+        """A command comes."""
+        self._numbers[host] += 1
+        command = Command(host, self._numbers[host], large, parts)
+        self._cost[command] = cost
+        self.waiting.append(command)
+        if self.queue.ask(host, cost, command, large=large):
+            self._begin([command])
+        return command
+
+    def done(self, command: Command) -> list[Command]:
+        """It has worked: it ends, or goes on to its next part. Who has a turn now and had none."""
+        self.running.remove(command)
+        command.parts -= 1
+        if not command.parts:
+            started = self.queue.done(large=command.large)
+        else:
+            self.waiting.append(command)
+            started = self.queue.next_part(command.host, self._cost[command], command)
+        self._begin(started)
+        return started
+
+    def run(self, commands: int) -> list[Command]:
+        """The commands that run end one after the other, the first to begin first; these have."""
+        ended = []
+        for _ in range(commands):
+            ended.append(self.running[0])
+            self.done(self.running[0])
+        return ended
+
+    def _begin(self, started: Iterable[Command]) -> None:
+        for command in started:
+            self.waiting.remove(command)
+            self.running.append(command)
+            self.served[command.host] += self._cost[command]
+            numbers = self.began[command.host, command.large]
+            if command.number not in numbers:
+                numbers.append(command.number)
+
+
+def test_a_host_alone_has_every_turn() -> None:
+    """As many as there are, at once; and large commands leave those for small ones."""
+    machine = Machine(turns=2, small_turns=1)
+    for _ in range(3):
+        machine.ask("a", large=True)
+    assert len(machine.running) == 2
+    machine.ask("a")
+    assert len(machine.running) == 3
+    assert machine.queue.waiting == 1
+
+
+def test_two_deep_queues_take_turns() -> None:
+    """However many one of them has waiting."""
+    machine = Machine()
+    for _ in range(100):
+        machine.ask("greedy")
+    for _ in range(10):
+        machine.ask("polite")
+    hosts = [command.host for command in machine.run(20)]
+    assert hosts.count("polite") >= 9
+
+
+def test_who_asks_now_and_then_waits_for_one_command_only() -> None:
+    """A thousand of another's wait; its own is next."""
+    machine = Machine()
+    for _ in range(1000):
+        machine.ask("greedy")
+    for _ in range(20):
+        polite = machine.ask("polite")
+        machine.run(1)
+        assert polite in machine.running
+        machine.run(1)
+
+
+def test_costs_count_not_commands() -> None:
+    """Nine small commands for each large one that costs nine times as much."""
+    machine = Machine()
+    for _ in range(40):
+        machine.ask("large", 90, large=True)
+    for _ in range(400):
+        machine.ask("small", 10)
+    machine.run(200)
+    assert abs(machine.served["large"] - machine.served["small"]) <= 100
+
+
+def test_silence_saves_nothing_up() -> None:
+    """A host that comes back from a pause has its share from then on, and no more."""
+    machine = Machine()
+    for _ in range(500):
+        machine.ask("steady")
+    machine.run(300)
+    for _ in range(200):
+        machine.ask("late")
+    before = machine.served["steady"]
+    machine.run(100)
+    assert machine.served["steady"] - before >= 49 * 20
+
+
+def test_nobody_pays_for_what_it_took_alone() -> None:
+    """Once nothing was wanted by anybody, all begin level."""
+    machine = Machine()
+    for _ in range(500):
+        machine.ask("a")
+        machine.run(1)
+    machine.ask("b")
+    for _ in range(20):
+        machine.ask("a")
+        machine.ask("b")
+    machine.run(20)
+    assert abs(machine.served["a"] - 500 * 20 - machine.served["b"]) <= 40
+
+
+def test_a_small_command_passes_by_large_ones() -> None:
+    """Its own host's, too; but large ones are not kept waiting for ever."""
+    machine = Machine(turns=1, small_turns=1)
+    for _ in range(2):
+        machine.ask("a", large=True)
+    first = machine.running[0]
+    for _ in range(MOST_OVERTAKEN):
+        machine.done(machine.ask("a"))
+    machine.ask("a")
+    assert machine.running == [first]
+    machine.done(first)
+    assert [command.large for command in machine.running] == [True, False]
+
+
+def test_parts_let_others_in() -> None:
+    """Whoever came meanwhile waits for a part; then the large command goes on before its host's next."""
+    machine = Machine()
+    large = machine.ask("bulk", PART, large=True, parts=4)
+    behind = machine.ask("bulk", PART, large=True)
+    polite = machine.ask("polite")
+    assert machine.done(large) == [polite]
+    assert machine.done(polite) == [large]
+    assert machine.done(large) == [large]
+    machine.done(large)
+    assert machine.done(large) == [behind]
+
+
+def test_small_commands_on_kept_turns_are_paid_for() -> None:
+    """A host that takes all kept turns has the less of the others."""
+    machine = Machine(turns=1, small_turns=1)
+    for _ in range(300):
+        machine.ask("both", PART, large=True)
+        machine.ask("both", PART)
+        machine.ask("large", PART, large=True)
+    machine.run(200)
+    assert abs(machine.served["both"] - machine.served["large"]) <= 3 * PART
+
+
+def test_debts_are_bounded() -> None:
+    """A host that took all kept turns for long waits for so much of the others' and no more."""
+    machine = Machine(turns=1, small_turns=1)
+    for _ in range(500):
+        machine.ask("steady", PART, large=True)
+    for _ in range(2000):
+        machine.done(machine.ask("small", PART))
+    before = machine.served["steady"]
+    late = machine.ask("small", PART, large=True)
+    while late not in machine.running:
+        machine.run(1)
+    assert machine.served["steady"] - before <= MOST_AHEAD + 2 * PART
+
+
+def test_hosts_that_are_gone_are_forgotten() -> None:
+    """However many come by."""
+    machine = Machine()
+    for number in range(2000):
+        machine.ask(f"host-{number}")
+        machine.run(1)
+    assert len(machine.queue._hosts) < 300
+
+
+@given(
+    weights=st.lists(st.integers(1, 300), min_size=2, max_size=6),
+    turns=st.integers(1, 4),
+    rounds=st.integers(50, 150),
+)
+def test_shares_within_a_bound(weights: list[int], turns: int, rounds: int) -> None:
+    """Hosts that always want more are served the same cost, give or take what is under way."""
+    machine = Machine(turns=turns)
+    for number, cost in enumerate(weights):
+        for _ in range(2 * rounds):
+            machine.ask(f"host-{number}", cost, large=True)
+    hosts = {f"host-{number}" for number in range(len(weights))}
+    while hosts <= {command.host for command in machine.waiting} and rounds:
+        machine.run(1)
+        rounds -= 1
+    served = [machine.served[host] for host in hosts]
+    assert max(served) - min(served) <= (turns + 1) * max(weights)
+
+
+class FairQueueMachine(RuleBasedStateMachine):
+    """Any sequence of commands that come and end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = Machine(turns=2, small_turns=1)
+        self.steps_waiting: Counter[Command] = Counter()
+
+    @rule(host=st.sampled_from("abc"), cost=st.integers(1, 300), parts=st.integers(1, 4))
+    def a_large_one(self, host: str, cost: int, parts: int) -> None:
+        """Of several parts."""
+        self.machine.ask(host, cost, large=True, parts=parts)
+
+    @rule(host=st.sampled_from("abc"), cost=st.integers(1, 40))
+    def a_small_one(self, host: str, cost: int) -> None:
+        """A page or two."""
+        self.machine.ask(host, cost)
+
+    @precondition(lambda self: self.machine.running)
+    @rule(which=st.integers(0, 2))
+    def one_ends(self, which: int) -> None:
+        """Or goes on to its next part."""
+        running = self.machine.running
+        started = self.machine.done(running[which % len(running)])
+        for command in self.machine.waiting:
+            self.steps_waiting[command] += command not in started
+
+    @invariant()
+    def no_turn_is_idle_and_none_is_given_twice(self) -> None:
+        """Nobody who could work waits."""
+        machine = self.machine
+        large = sum(command.large for command in machine.running)
+        assert machine.queue.taken == len(machine.running) <= 3
+        assert large <= 2
+        assert machine.queue.waiting == len(machine.waiting)
+        if machine.waiting and len(machine.running) < 3:
+            assert large == 2
+            assert all(command.large for command in machine.waiting)
+
+    @invariant()
+    def the_order_of_a_host_is_kept(self) -> None:
+        """Among its small commands, and among its large ones: they begin in the order in which they came."""
+        for numbers in self.machine.began.values():
+            assert numbers == sorted(numbers)
+
+    @invariant()
+    def nobody_starves(self) -> None:
+        """Whatever else comes: with costs up to 300, a command of three hosts is not passed by for long."""
+        assert all(self.steps_waiting[one] < 300 for one in self.machine.waiting)
+
+    def teardown(self) -> None:
+        """All of it is served in the end."""
+        steps = 0
+        while self.machine.running:
+            self.machine.done(self.machine.running[0])
+            steps += 1
+            assert steps < 10_000
+        assert not self.machine.waiting
+        assert self.machine.queue.taken == 0
+
+
+TestFairQueueMachine = FairQueueMachine.TestCase
