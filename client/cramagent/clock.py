@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class Clock(Protocol):
         """Run something beside what runs now. It does not keep the process alive."""
         ...
 
+    def lend(self, name: str, run: Callable[[], None]) -> None:
+        """As `start`, for work that comes often and that nobody joins. It must not raise."""
+        ...
+
     def spend(self, *, accesses: int = 0, faults: int = 0) -> None:
         """A CPU made so many accesses to mapped pages, or handled so many faults: let that time pass.
 
@@ -94,6 +99,9 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's clocks and threads."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Lent] = []
 
     def now_ns(self) -> int:
         """CLOCK_MONOTONIC."""
@@ -113,8 +121,31 @@ class SystemClock:
         thread.start()
         return thread
 
+    def lend(self, name: str, run: Callable[[], None]) -> None:
+        """A daemon thread that has done such work before, if one is idle: starting one takes 0.4 ms."""
+        try:
+            lent = self._idle.pop()
+        except IndexError:
+            lent = _Lent(self._idle)
+            self.start(name, lent.serve)
+        lent.work.put(run)
+
     def spend(self, *, accesses: int = 0, faults: int = 0) -> None:
         """It was spent while the code ran."""
+
+
+class _Lent:
+    """A thread that waits for work, and is among the idle meanwhile."""
+
+    def __init__(self, idle: list[_Lent]) -> None:
+        self.work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle = idle
+
+    def serve(self) -> None:
+        """One piece of work after the other."""
+        while True:
+            self.work.get()()
+            self._idle.append(self)
 
 
 SYSTEM_CLOCK: Final = SystemClock()

@@ -29,7 +29,7 @@ class WriteBehind:
         self._error: BaseException | None = None
         self._then: Callable[[], None] | None = None
         self._answered = clock.flag()
-        clock.start("write-behind", self._run)
+        clock.lend("write-behind", self._run)
 
     @property
     def done(self) -> bool:

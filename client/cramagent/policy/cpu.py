@@ -47,9 +47,9 @@ class Cpu:
         _require_pairs(mm, pages, frames)
         answers: list[Access] = [BUS_ERROR] * len(pages)
         on_node: list[tuple[int, Pte]] = []
-        faulted = False
+        faulted, spaces = False, mm.spaces
         for position, (space, vpn) in enumerate(pages):
-            pte = mm.spaces[space].ptes.get(vpn)
+            pte = spaces[space].ptes.get(vpn)
             if pte is None or (pte.state is not _RO and pte.state is not _RW):
                 faulted = True
                 answer = yield from self._fault.handle(space, vpn, write=False, now_ns=now_ns)

@@ -96,6 +96,8 @@ class FaultHandler:
                 reachable = all_open = False
             elif node.gate.closed:
                 all_open = False
+        # Within the pass it only shrinks.
+        room = write and any(node.writable.has_room for node in mm.nodes)
         mapped = stalled = failed = shared = closed = denied = 0
         answers: list[Access] = []
         answer, promote, hold = answers.append, pending.promotions.append, pending.held.append
@@ -170,7 +172,10 @@ class FaultHandler:
             elif folio.in_flight:
                 break
             elif (
-                len(folio.mappers) == 1 and (all_open or folio.node.is_open) and folio.node.writable.has_room
+                room
+                and len(folio.mappers) == 1
+                and (all_open or folio.node.is_open)
+                and folio.node.writable.has_room
             ):
                 # The write control of the mail: under budget, one mapper, and the node open.
                 folio.referenced = True

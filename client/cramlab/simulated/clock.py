@@ -62,6 +62,10 @@ class EmulatedClock:
         self._tasks.append(task)
         return task
 
+    def lend(self, name: str, run: Callable[[], object]) -> None:
+        """A task as any other."""
+        self.start(name, run)
+
     def spend(self, *, accesses: int = 0, faults: int = 0) -> None:
         """Let the time pass that these take a CPU."""
         self.world.sleep(accesses * self.costs.access_ns + faults * self.costs.fault_ns)
