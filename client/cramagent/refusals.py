@@ -19,10 +19,11 @@ GONE_REASONS: Final = frozenset({"STALE_GENERATION", "UNKNOWN_SESSION", "LEASE_E
 
 
 class NodeRefused(Exception):
-    """The device said no to a control call; `refusal.reason` says why."""
+    """The device said no to a control call; `refusal.reason` says why. The message names the call."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
+        named = f" (request {refusal.request_id})" if refusal.request_id else ""
+        super().__init__(f"{refusal}{named}")
         self.refusal = refusal
 
     @property

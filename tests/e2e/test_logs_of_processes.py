@@ -102,6 +102,8 @@ def test_a_control_call_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{8}-\d+", mine["request"])
     assert (mine["request"], "attach") == (theirs["request"], theirs["operation"])
     assert theirs["host"] == "host-a"
+    failed = lines_of(agent)[-1]
+    assert f"(request {mine['request']})" in failed["message"]
 
 
 def test_an_agent_that_cannot_begin_says_so_in_a_line(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_mutual_tls_from_end_to_end(tmp_path: Path) -> None:
             assert agent.wait(DEADLINE_S) == 0
         assert agent.report()["pages_mismatched"] == 0
         with pytest.raises(
-            ProcessError, match=r"NOT_ALLOWED: host-a may attach .* not as 'host-z'; give --host"
+            ProcessError,
+            match=r"NOT_ALLOWED: host-a may attach .* not as 'host-z' \(request .*\); give --host",
         ):
             AgentProcess(
                 tmp_path, device.address, "synthetic", host="host-z", args=(*shown, *SOURCE)
