@@ -51,7 +51,7 @@ def test_mutual_tls_from_end_to_end(tmp_path: Path) -> None:
         assert agent.report()["pages_mismatched"] == 0
         with pytest.raises(
             ProcessError,
-            match=r"NOT_ALLOWED: host-a may attach .* not as 'host-z' \(request .*\); give --host",
+            match=r"NOT_ALLOWED: host-a may .* not as 'host-z' \(request .*\); give --host",
         ):
             AgentProcess(
                 tmp_path, device.address, "synthetic", host="host-z", args=(*shown, *SOURCE)
