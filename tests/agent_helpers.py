@@ -17,12 +17,13 @@ from cramagent.losses import Losses
 from cramagent.machine import Machine, Plan
 from cramagent.messages import Stop
 from cramagent.node_client import NodeClient, Region
+from cramagent.pace import Pace
 from cramagent.patterns import Scan, parse_pattern
 from cramagent.performer import Performer
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten, Tier
 from cramagent.policy.host import Host
 from cramagent.policy.settings import PolicySettings
-from cramagent.runner import Pace, Runner
+from cramagent.runner import Runner
 from cramagent.sources.changes import Store
 from cramagent.tally import Tally
 from cramagent.tiers.swapfile import SwapFile
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from cramagent.attachment import Attachment
+    from cramagent.behind import Behind
+    from cramagent.farewell import Ending
     from cramagent.messages import Message
-    from cramagent.runner import Ending
     from cramagent.sources.changes import Change, Source
     from cramagent.tiers import TierStore
 
@@ -98,6 +101,14 @@ class FakeNode:
             take(good, b"".join(self.pages[dpas[position]] for position in good))
         bad = frozenset(range(len(dpas))) - frozenset(good)
         return NodeLoaded(NodeStatus.POISONED if bad else NodeStatus.OK, bad)
+
+    def write_behind(self, dpas: Sequence[int], data: bytes) -> Behind[NodeWritten] | None:
+        """It answers at once."""
+
+    def read_behind(
+        self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes], None]
+    ) -> Behind[NodeLoaded] | None:
+        """It answers at once."""
 
     def trim(self, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
         """Forget pages."""
@@ -163,9 +174,9 @@ class Rig:
         self.zswap = Zswap(self.zswap_bytes)
         self.swap = SwapFile(self.folder, self.swap_bytes)
         tiers: dict[Tier, TierStore] = {Tier.ZSWAP: self.zswap, Tier.SWAPFILE: self.swap}
-        self.performer = Performer(self.dram, self.node, tiers)
+        self.performer = Performer(self.dram, [self.node], tiers)
         self.truth, self.tally = Truth(), Tally()
-        self.losses = Losses(lambda: self.cause)
+        self.losses = Losses(lambda _node: self.cause)
         self.accesses = Accesses(self.host, self.performer, self.dram, self.truth, self.tally)
         self.workload = Workload(
             source=self.source,
@@ -240,7 +251,7 @@ class RunningAgent:
             wanted.pop("write_share", 0.0),
             seed=0,
         )
-        self.machine = Machine.build(plan, source, NodeLink(client, region, self.inbox))
+        self.machine = Machine.build(plan, source, [NodeLink(client, region, self.inbox)])
         cleanup.callback(self.machine.close)
         self.said: list[str] = []
         self._turned = threading.Condition()
@@ -252,12 +263,23 @@ class RunningAgent:
             pace,
             log=AgentLog(self.said.append),
             publish=self._published,
-            note=lambda _wall_time_ns, event: self.noted.append(event),
+            note=lambda _wall_time_ns, event, _node: self.noted.append(event),
         )
         self._ending: Ending | None = None
         self._error: BaseException | None = None
-        self.machine.attached(self.machine.link.attach(take_over=False))
+        for node in self.machine.attachments:
+            self.machine.attached(node, node.link.attach(take_over=False))
         self._thread = threading.Thread(target=self._run, name="agent")
+
+    @property
+    def node(self) -> Attachment:
+        """Its first node."""
+        return self.machine.attachments[0]
+
+    @property
+    def link(self) -> NodeLink:
+        """Of its first node."""
+        return self.node.link
 
     def start(self) -> None:
         """Let it run."""

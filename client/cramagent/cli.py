@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cramagent.attaching import RunFailed
 from cramagent.log import LOG_FORMS, LOG_LEVELS
 from cramagent.options import (
     AmountType,
@@ -22,9 +23,9 @@ from cramagent.options import (
     read_config,
 )
 from cramagent.patterns import PatternError
-from cramagent.policy.settings import Admission, Mapping, OnBusError, SettingError, Writeback
+from cramagent.policy.settings import Admission, Mapping, OnBusError, Placement, SettingError, Writeback
 from cramagent.roads import TRANSPORTS
-from cramagent.session import RunFailed, run_agent
+from cramagent.session import run_agent
 from cramagent.sources import SourceError
 
 if TYPE_CHECKING:
@@ -65,12 +66,18 @@ def cli() -> None:
     callback=read_config,
     help="A TOML file with any of these options.",
 )
-@option("--device", "The device: HOST:PORT or unix:PATH.", required=True)
+@option(
+    "--device",
+    "HOST:PORT or unix:PATH. Several: repeat it, or commas; dns:///NAME:PORT: all devices of a name.",
+    required=True,
+    multiple=True,
+)
+@option("--placement", "Several devices: which one demotions go to.", type=choice(Placement), default="fill")
 @option("--source", "pid:N, core:FILE, file:PATH or synthetic.", required=True)
 @option("--dram", "DRAM for the source: a size, or a share of it.", type=AmountType(), default="25%")
-@option("--node", "Size of the region to attach.", type=AmountType(), default="150%")
-@option("--guaranteed", "Media that other hosts cannot take.", type=SizeType(), default="0")
-@option("--limit", "Media that this host may take at most.", type=SizeType())
+@option("--node", "Size of the region to attach, on each device.", type=AmountType(), default="150%")
+@option("--guaranteed", "Media that other hosts cannot take, of each device.", type=SizeType(), default="0")
+@option("--limit", "Media that this host may take at most, of each device.", type=SizeType())
 @option("--host", "This host's name at the device.  [default: HOSTNAME-PID]")
 @option("--lease", "How long the device keeps the region without a renewal.", type=TimeType())
 @option("--take-over", "End a session that this host's name still holds.", is_flag=True)
@@ -89,11 +96,13 @@ def cli() -> None:
 @option("--mapping", "What demotion leaves in the page tables.", type=choice(Mapping), default="fault")
 @option(
     "--budget",
-    "Device pages mapped writable at one time; tokens: as many as the device grants credits for.",
+    "Device pages mapped writable at one time, on all devices; tokens: as many as each grants credits for.",
     type=BudgetType(),
     default="0",
 )
-@option("--credit-stock", "tokens: unspent credits to have.", type=click.IntRange(1), default=256)
+@option(
+    "--credit-stock", "tokens: unspent credits to have of each device.", type=click.IntRange(1), default=256
+)
 @option("--credit-interval", "tokens: between two requests.", type=TimeType(), default="100ms")
 @option("--admission", "When demotion stops.", type=choice(Admission), default="optimistic")
 @option("--on-bus-error", "After a store that cannot be taken.", type=choice(OnBusError), default="kill")
@@ -106,7 +115,7 @@ def cli() -> None:
 @option("--demote-batch", "Pages demoted in one write.", type=int, default=256)
 @option("--writeback-batch", "Pages written back in one turn.", type=int, default=256)
 @option("--reap-batch", "Entries that the reaper looks at in one turn.", type=int, default=1024)
-@option("--trim-buffer", "Freed pages that may wait for TRIM.", type=int, default=16_384)
+@option("--trim-buffer", "Freed pages of each device that may wait for TRIM.", type=int, default=16_384)
 @option("--fault-around", "Pages that a read fault maps R/O at once; 1: itself alone.", type=int, default=1)
 @option("--read-ahead", "Pages that one swap-in from the swap file brings in.", type=int, default=8)
 @option("--writable-age", "Unused writable mappings live so long.", type=TimeType(), default="2s")
@@ -189,7 +198,7 @@ def cli() -> None:
 )
 @option("--log-level", "The least that is told.", type=click.Choice(LOG_LEVELS), default="info")
 def run(host: str | None, **options: Any) -> int:
-    """Run a host on a device, until it is stopped (SIGTERM, Ctrl-C), its source ends, or a limit is met.
+    """Run a host on its devices, until it is stopped (SIGTERM, Ctrl-C), its source ends, or a limit is met.
 
     A source's pages go to DRAM first; what is cold is demoted to the device. Reads are drawn from the
     access pattern (a process' or a file's reads cannot be seen), its stores are real. Every byte that is

@@ -1,4 +1,4 @@
-"""What happened to a node and when, for who wants to know it to the millisecond: `--events FILE`.
+"""What happened to which node and when, for who wants to know it to the millisecond: `--events FILE`.
 
 Metrics are sampled; between two samples a node may close and open again.
 """
@@ -6,10 +6,18 @@ Metrics are sampled; between two samples a node may close and open again.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class Note(Protocol):
+    """Takes an event of a node."""
+
+    def __call__(self, wall_time_ns: int, event: str, node: int, /) -> None:
+        """When (since the epoch), what, and the node's number."""
+        ...
 
 
 class NodeChanges:
@@ -33,7 +41,7 @@ class NodeChanges:
 
 
 class Journal:
-    """A file of JSON lines, `{"wall_time_ns": ..., "event": ...}`, each written as soon as it is known.
+    """A file of JSON lines, `{"wall_time_ns": ..., "event": ..., "node": 0}`, written as soon as it is known.
 
     Raises:
         OSError: the file cannot be made.
@@ -42,9 +50,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", buffering=1)
 
-    def note(self, wall_time_ns: int, event: str) -> None:
+    def note(self, wall_time_ns: int, event: str, node: int) -> None:
         """One line. `wall_time_ns` is since the epoch, as in the device's events."""
-        self._file.write(json.dumps({"wall_time_ns": wall_time_ns, "event": event}) + "\n")
+        self._file.write(json.dumps({"wall_time_ns": wall_time_ns, "event": event, "node": node}) + "\n")
 
     def close(self) -> None:
         """End the file."""

@@ -1,4 +1,4 @@
-"""What a run leaves for the next one with the same `--state FILE`: tables, DRAM, tiers, session.
+"""What a run leaves for the next one with the same `--state FILE`: tables, DRAM, tiers, sessions.
 
 The file is good for one resumption. It is written when a run ends in order, after the last byte has moved,
 and removed before the next run moves one: a run that is killed leaves none, and its successor takes the
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from cramagent.machine import Machine
 
-_MAGIC: Final = b"cram-agent run\0\1"
+_MAGIC: Final = b"cram-agent run\0\2"
 _CHECKSUM_BYTES: Final = 16
 _PARTS: Final = ("host", "truth", "tally", "losses", "accesses", "workload", "verifier")
 """Of a machine: what is kept whole."""
+_NODE_TALLIES: Final = "node tallies"
 _LET_IN: Final = {
     "builtins": {"set", "frozenset", "range", "slice", "complex", "bytearray"},
     "collections": {"OrderedDict", "deque", "defaultdict", "Counter"},
@@ -72,10 +73,11 @@ class KeptState:
 
     settings: dict[str, Any]
     """What must be the same in the run that goes on."""
-    session: Session
+    sessions: tuple[Session | None, ...]
+    """By node; None: it had none when the run ended."""
     _parts: bytes
     _bound: dict[str, Any]
-    logical_bytes: int
+    _logical_bytes: tuple[int, ...]
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise StateUnusable if the run that goes on is another one."""
@@ -94,22 +96,27 @@ class KeptState:
         parts = _Unpickler(io.BytesIO(self._parts), machine).load()
         for name in _PARTS:
             setattr(machine, name, parts[name])
+        for node, tally, logical_bytes in zip(
+            machine.attachments, parts[_NODE_TALLIES], self._logical_bytes, strict=True
+        ):
+            node.tally, node.logical_bytes = tally, logical_bytes
 
 
 def write_state(path: Path, machine: Machine, settings: dict[str, Any]) -> None:
-    """Keep a machine that stands still, with its session. The file appears whole, and on the disk.
+    """Keep a machine that stands still, with its sessions. The file appears whole, and on the disk.
 
     Raises:
         OSError: it cannot be written.
     """
-    session = machine.link.session
-    assert session is not None
+    sessions = [node.link.session for node in machine.attachments]
     content = {
         "settings": settings,
-        "session": (session.session, session.generation, session.lease_ns),
+        "sessions": [
+            None if each is None else (each.session, each.generation, each.lease_ns) for each in sessions
+        ],
         "parts": _pickled(machine),
         "bound": {name: part.keep() for name, part in _keepables(machine).items()},
-        "logical_bytes": machine.logical_bytes,
+        "logical_bytes": [node.logical_bytes for node in machine.attachments],
     }
     body = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
     scratch = path.with_name(f".{path.name}.part")
@@ -146,10 +153,10 @@ def read_state(path: Path) -> KeptState | None:
     content = _Unpickler(io.BytesIO(data[begin:]), None).load()
     return KeptState(
         content["settings"],
-        Session(*content["session"]),
+        tuple([None if each is None else Session(*each) for each in content["sessions"]]),
         content["parts"],
         content["bound"],
-        content["logical_bytes"],
+        tuple(content["logical_bytes"]),
     )
 
 
@@ -173,7 +180,7 @@ def _stand_ins(machine: Machine) -> dict[str, object]:
     """What is bound to the process, by name."""
     return {
         "dram": machine.dram,
-        "link": machine.link,
+        **{f"link {node.number}": node.link for node in machine.attachments},
         "performer": machine.performer,
         "source": machine.source,
         "clock": machine.clock,
@@ -184,7 +191,9 @@ def _stand_ins(machine: Machine) -> dict[str, object]:
 
 def _pickled(machine: Machine) -> bytes:
     file = io.BytesIO()
-    _Pickler(file, machine).dump({name: getattr(machine, name) for name in _PARTS})
+    parts: dict[str, object] = {name: getattr(machine, name) for name in _PARTS}
+    parts[_NODE_TALLIES] = [node.tally for node in machine.attachments]
+    _Pickler(file, machine).dump(parts)
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cramagent.behind import Behind
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.credit_keeper import CreditKeeper
 from cramagent.lease import LeaseKeeper
@@ -19,7 +20,6 @@ from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWr
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.watcher import EventWatcher
-from cramagent.write_behind import WriteBehind
 from cramwire.traces import carried, span_of
 
 if TYPE_CHECKING:
@@ -270,18 +270,17 @@ class NodeLink:
         self._note_write(session, answer)
         return answer
 
-    def write_behind(self, dpas: Sequence[int], data: bytes) -> WriteBehind | None:
+    def write_behind(self, dpas: Sequence[int], data: bytes) -> Behind[NodeWritten] | None:
         """As `write`, but go on meanwhile; None: the link is not up, and `write` answers at once."""
         session = self._session
         if session is None or self.state is not LinkState.UP:
             return None
         write = carried(self.client.traces, partial(self.client.write, session, dpas, data))
-        return WriteBehind(self._clock, write, partial(self._note_write, session))
+        return Behind(self._clock, write, partial(self._note_write, session))
 
     def _note_write(self, session: Session, answer: NodeWritten) -> None:
         """What a write's answer says of the session that it was made in."""
-        if session is self._session:
-            self._note(answer.status)
+        self._note_of(session, answer)
         if answer.status in self.refused_writes:
             self.refused_writes[answer.status] += 1
 
@@ -296,6 +295,16 @@ class NodeLink:
         self._note(answer.status)
         return answer
 
+    def read_behind(
+        self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
+    ) -> Behind[NodeLoaded] | None:
+        """As `read`, but go on meanwhile, `take` called elsewhere; None: `read` answers at once."""
+        session = self._session
+        if session is None or self.state is not LinkState.UP:
+            return None
+        read = carried(self.client.traces, partial(self.client.read, session, dpas, take))
+        return Behind(self._clock, read, partial(self._note_of, session))
+
     def trim(self, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
         """TRIM ranges of the region."""
         session = self._session
@@ -307,6 +316,10 @@ class NodeLink:
 
     def _absent(self) -> NodeStatus:
         return NodeStatus.UNAVAILABLE if self.state is LinkState.DOWN else NodeStatus.GONE
+
+    def _note_of(self, session: Session, answer: NodeWritten | NodeLoaded) -> None:
+        if session is self._session:
+            self._note(answer.status)
 
     def _note(self, status: NodeStatus) -> None:
         if status is NodeStatus.UNAVAILABLE:

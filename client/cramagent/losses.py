@@ -14,7 +14,7 @@ from cramagent.policy.host import LossCause
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cramagent.policy.host import Host
+    from cramagent.policy.host import Host, LostPage
 
 _CAUSES: Final = {
     "STALE_GENERATION": "reset",
@@ -38,14 +38,16 @@ class Loss:
     first_vpn: int
     pages: int
     cause: str
+    node: int = 0
+    """The node that lost them."""
 
 
 @dataclass(slots=True)
 class Losses:
     """Every page that was lost, once for each time that it was."""
 
-    session_cause: Callable[[], str]
-    """Why the last session ended."""
+    session_cause: Callable[[int], str]
+    """Why the last session of a node ended."""
     runs: list[Loss] = field(default_factory=list)
 
     def collect(self, host: Host, spaces: Mapping[int, int]) -> int:
@@ -59,14 +61,14 @@ class Losses:
         if not lost:
             return 0
         name_of = {host_space: space for space, host_space in spaces.items()}
-        told = sorted((name_of[page.space], page.vpn, self._cause(page.cause)) for page in lost)
-        for space, vpn, cause in told:
-            last = self.runs[-1] if self.runs else None
-            if last and (last.space, last.first_vpn + last.pages, last.cause) == (space, vpn, cause):
+        told = sorted((name_of[page.space], page.vpn, self._cause(page), page.node) for page in lost)
+        for space, vpn, cause, node in told:
+            last = self.runs[-1] if self.runs else Loss(-1, 0, 0, "")
+            if (last.space, last.first_vpn + last.pages, last.cause, last.node) == (space, vpn, cause, node):
                 last.pages += 1
             else:
-                self.runs.append(Loss(space, vpn, 1, cause))
+                self.runs.append(Loss(space, vpn, 1, cause, node))
         return len(told)
 
-    def _cause(self, cause: LossCause) -> str:
-        return self.session_cause() if cause is LossCause.SESSION else cause.value
+    def _cause(self, page: LostPage) -> str:
+        return self.session_cause(page.node) if page.cause is LossCause.SESSION else page.cause.value

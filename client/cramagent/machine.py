@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cramagent.accesses import Accesses
+from cramagent.attachment import Attachment
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
 from cramagent.losses import Losses, session_loss
@@ -23,6 +24,7 @@ from cramagent.verifier import Verifier
 from cramagent.workload import Workload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cramagent.clock import Clock
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from cramwire.v1 import types_pb2
 
 
-def _cause_of(link: NodeLink) -> str:
-    return session_loss(link.over_reason)
+def _cause_of(links: tuple[NodeLink, ...], node: int) -> str:
+    return session_loss(links[node].over_reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Machine:
     host: Host
     dram: Dram
     tiers: dict[Tier, TierStore]
-    link: NodeLink
+    attachments: tuple[Attachment, ...]
+    """One for each node, by its number."""
     performer: Performer
     truth: Truth
     tally: Tally
@@ -69,24 +72,27 @@ class Machine:
     workload: Workload
     verifier: Verifier
     clock: Clock
-    _logical_bytes: int = 0
 
     @classmethod
-    def build(cls, plan: Plan, source: Source, link: NodeLink, clock: Clock = SYSTEM_CLOCK) -> Machine:
-        """All parts, wired; no byte has moved yet.
+    def build(
+        cls, plan: Plan, source: Source, links: Sequence[NodeLink], clock: Clock = SYSTEM_CLOCK
+    ) -> Machine:
+        """All parts, wired; no byte has moved yet. `links`: one for each node of the policy.
 
         Raises:
             OSError: the swap file cannot be made.
         """
+        assert len(links) == plan.policy.nodes, (len(links), plan.policy.nodes)
+        links = tuple(links)
         host = Host(plan.policy)
         dram = Dram(plan.policy.dram_pages)
         tiers: dict[Tier, TierStore] = {
             Tier.ZSWAP: Zswap(plan.zswap_bytes),
             Tier.SWAPFILE: SwapFile(plan.swap_folder, plan.swap_bytes),
         }
-        performer = performer_of(link.client.traces, dram, link, tiers, link.write_behind)
+        performer = performer_of(links[0].client.traces, dram, links, tiers)
         truth, tally = Truth(), Tally()
-        losses = Losses(partial(_cause_of, link))
+        losses = Losses(partial(_cause_of, links))
         accesses = Accesses(host, performer, dram, truth, tally, clock=clock)
         workload = Workload(
             source=source,
@@ -113,7 +119,7 @@ class Machine:
             host,
             dram,
             tiers,
-            link,
+            tuple([Attachment(number, link) for number, link in enumerate(links)]),
             performer,
             truth,
             tally,
@@ -125,30 +131,26 @@ class Machine:
             clock,
         )
 
-    def attached(self, telemetry: types_pb2.Telemetry) -> None:
+    def attached(self, node: Attachment, telemetry: types_pb2.Telemetry) -> None:
         """A session began: the policy gets an empty node."""
-        self._logical_bytes = self.link.region.logical_bytes
-        self.host.node_attached(self._logical_bytes)
-        self.take_reading(telemetry)
+        node.logical_bytes = node.link.region.logical_bytes
+        self.host.node_attached(node.logical_bytes, node.number)
+        self.take_reading(node, telemetry)
 
-    @property
-    def logical_bytes(self) -> int:
-        """Size of the region, as the policy knows it."""
-        return self._logical_bytes
-
-    def resumed(self, telemetry: types_pb2.Telemetry, logical_bytes: int) -> None:
+    def resumed(self, node: Attachment, telemetry: types_pb2.Telemetry) -> None:
         """A session of a former run goes on: the policy's node is as that run left it.
 
         What the policy knows nothing in is trimmed: an answer may have been lost on the way.
         """
-        self._logical_bytes = logical_bytes
-        self.take_reading(telemetry)
-        empty = self.host.empty_device_pages()
+        self.take_reading(node, telemetry)
+        empty = self.host.empty_device_pages(node.number)
         if empty:
             ranges, _ = merge_first(empty, len(empty))
-            self.link.trim(ranges)
+            node.link.trim(ranges)
 
-    def take_reading(self, telemetry: types_pb2.Telemetry, *, of_event: bool = False) -> None:
+    def take_reading(
+        self, node: Attachment, telemetry: types_pb2.Telemetry, *, of_event: bool = False
+    ) -> None:
         """Telemetry of any origin: to the policy, with the region's size if that changed.
 
         One that is older than what is known already is counted, and not believed.
@@ -156,18 +158,18 @@ class Machine:
         Raises:
             ProtocolBroken: the region has a size that none can have.
         """
-        if not self.link.is_news(telemetry, of_event=of_event):
-            self.tally.readings_stale += 1
+        if not node.link.is_news(telemetry, of_event=of_event):
+            node.tally.readings_stale += 1
             return
-        reading = self.link.reading(telemetry)
-        if self._logical_bytes and reading.logical_bytes != self._logical_bytes:
+        reading = node.link.reading(telemetry)
+        if node.logical_bytes and reading.logical_bytes != node.logical_bytes:
             try:
-                self.host.resized(reading.logical_bytes)
+                self.host.resized(reading.logical_bytes, node.number)
             except ValueError as error:
                 raise ProtocolBroken(f"the device resized the region: {error}") from error
             self.workload.tell_losses()
-            self._logical_bytes = reading.logical_bytes
-        self.host.reading(reading, self.clock.now_ns())
+            node.logical_bytes = reading.logical_bytes
+        self.host.reading(reading, self.clock.now_ns(), node.number)
 
     def close(self) -> None:
         """Give back memory, files and the source."""

@@ -98,7 +98,7 @@ class Pause:
     stand_still: bool
 
 
-Message: TypeAlias = (
+NodeMessage: TypeAlias = (
     Reading
     | PoisonTold
     | EventsMissed
@@ -108,6 +108,7 @@ Message: TypeAlias = (
     | SessionOver
     | LinkDown
     | ControlSilent
-    | Stop
-    | Pause
 )
+"""About one node: the one whose session it names."""
+
+Message: TypeAlias = NodeMessage | Stop | Pause

@@ -86,7 +86,7 @@ class NodeClient:
     ) -> None:
         """`channel`: an open one to that address, which is closed with this; None: open one."""
         self.traces: Final = traces
-        self._address = address
+        self.address: Final = address
         self._transport = transport
         self._timeout_s = timeout_ns / 1e9
         self.channel: Final = NamedChannel(channel or open_channel(address), traces)
@@ -183,7 +183,7 @@ class NodeClient:
 
     def _speaks_of(self, session: Session) -> None:
         name = session.session[:SESSION_CHARS]
-        self.facts = {"device": self._address, "generation": session.generation, "session": name}
+        self.facts = {"device": self.address, "generation": session.generation, "session": name}
 
     def renew(self, session: Session, *, wait_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
@@ -340,7 +340,7 @@ class NodeClient:
         if self._transport == "grpc":
             return
         try:
-            lane = lane_of(self.channel, self._address, session, self._left(until))
+            lane = lane_of(self.channel, self.address, session, self._left(until))
         except grpc.RpcError as error:
             refusal = read_refusal(error)
         except LaneUnavailable as error:
@@ -350,7 +350,7 @@ class NodeClient:
                 lane.span = self.traces.packed
             self._lane = LaneRoad(lane, session, self._grpc)
             return
-        level = logging.INFO if self._address.startswith("unix:") else logging.DEBUG
+        level = logging.INFO if self.address.startswith("unix:") else logging.DEBUG
         log_event("lane_unavailable", level=level, **self.facts, reason=str(refusal))
         if self._transport == "lane":
             try:

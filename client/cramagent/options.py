@@ -140,11 +140,16 @@ def read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) 
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"{path}: {error}") from error
     known = {parameter.name for parameter in ctx.command.params} - {"config"}
+    several = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
     values = {key.replace("-", "_"): value for key, value in given.items()}
     unknown = sorted(set(values) - known)
     if unknown:
         raise click.BadParameter(f"{path}: no such option: {', '.join(unknown)}")
-    tables = sorted(key for key, value in values.items() if isinstance(value, (dict, list)))
+    for key in several & values.keys():
+        given_once = isinstance(values[key], str)
+        values[key] = (values[key],) if given_once else values[key]
+    kinds = {key: dict if key in several else (dict, list) for key in values}
+    tables = sorted(key for key, value in values.items() if isinstance(value, kinds[key]))
     if tables:
         raise click.BadParameter(f"{path}: {', '.join(tables)} has one value, not several")
     ctx.default_map = {**(ctx.default_map or {}), **values}

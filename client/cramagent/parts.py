@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from cramagent.machine import Plan
 from cramagent.node_client import Region
 from cramagent.options import ENVIRONMENT
+from cramagent.pace import Pace
 from cramagent.policy.settings import (
     LEAST_DRAM_PAGES,
     PAGE_BYTES,
@@ -16,11 +17,11 @@ from cramagent.policy.settings import (
     Budget,
     Mapping,
     OnBusError,
+    Placement,
     PolicySettings,
     SettingError,
     Writeback,
 )
-from cramagent.runner import Pace
 from cramagent.sources import Synthetic
 from cramwire.channel import ClientCredentials
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 class Options(TypedDict):
     """What `cram-agent run` was told; sizes in bytes, times in ns, `Amount` where a share may be given."""
 
-    device: str
+    device: tuple[str, ...]
+    placement: str
     source: str
     dram: Amount
     node: Amount
@@ -107,7 +109,7 @@ class Options(TypedDict):
 
 
 def policy_settings(options: Options, source: Source) -> PolicySettings:
-    """The policy's dials.
+    """The policy's dials, for one device.
 
     Raises:
         SettingError: a value that cannot be.
@@ -115,6 +117,7 @@ def policy_settings(options: Options, source: Source) -> PolicySettings:
     budget = options["budget"]
     return PolicySettings(
         dram_pages=_dram_pages(options["dram"], source),
+        placement=Placement(options["placement"]),
         mapping=Mapping(options["mapping"]),
         budget=Budget.TOKENS if isinstance(budget, Budget) else Budget.PAGES,
         budget_pages=0 if isinstance(budget, Budget) else budget,
@@ -164,7 +167,7 @@ def synthetic(options: Options) -> Synthetic:
 
 
 def region(host: str, options: Options, source: Source) -> Region:
-    """What to ask the device for."""
+    """What to ask each device for."""
     return Region(
         host=host,
         logical_bytes=options["node"].pages(source.pages) * PAGE_BYTES,
@@ -223,7 +226,8 @@ def described(host: str, options: Options, plan: Plan) -> dict[str, Any]:
         "pattern": str(plan.pattern),
         "write_share": options["write_share"],
         "rate": options["rate"],
-        "device": options["device"],
+        "device": ",".join(options["device"]),
+        "placement": policy.placement.value,
         "mapping": policy.mapping.value,
         "budget": policy.budget.value,
         "budget_pages": policy.budget_pages,

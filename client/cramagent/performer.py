@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, assert_never, cast
 
 from cramagent.joint_read import JointRead, is_read
+from cramagent.page_load import PageLoad
 from cramagent.policy.effects import (
     CopyFrame,
     Done,
@@ -24,6 +25,7 @@ from cramagent.policy.effects import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cramagent.behind import Behind
     from cramagent.dram import Dram
     from cramagent.joint_read import Read
     from cramagent.policy.effects import (
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
         Tier,
     )
     from cramagent.tiers import TierStore
-    from cramagent.write_behind import WriteBehind
 
 T = TypeVar("T")
 
@@ -53,6 +54,16 @@ class NodePort(Protocol):
         self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
     ) -> NodeLoaded:
         """Read pages; `take` gets positions in `dpas` and the bytes of these pages."""
+        ...
+
+    def write_behind(self, dpas: Sequence[int], data: bytes) -> Behind[NodeWritten] | None:
+        """As `write`, while other things go on; None: call `write`, it does not wait."""
+        ...
+
+    def read_behind(
+        self, dpas: Sequence[int], take: Callable[[Sequence[int], bytes | memoryview], None]
+    ) -> Behind[NodeLoaded] | None:
+        """As `read`, likewise."""
         ...
 
     def trim(self, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
@@ -74,20 +85,13 @@ class Suspended(Generic[T]):
 
 
 class Performer:
-    """DRAM, the node, and the tiers behind it."""
+    """DRAM, the nodes by number, and the tiers behind them."""
 
-    def __init__(
-        self,
-        dram: Dram,
-        node: NodePort,
-        tiers: Mapping[Tier, TierStore],
-        write_behind: Callable[[Sequence[int], bytes], WriteBehind | None] | None = None,
-    ) -> None:
+    def __init__(self, dram: Dram, nodes: Sequence[NodePort], tiers: Mapping[Tier, TierStore]) -> None:
         self._dram = dram
-        self._node = node
+        self._nodes = nodes
         self._tiers = tiers
-        self._write_behind = write_behind
-        self._waiting: tuple[Decision[None], WriteBehind] | None = None
+        self._waiting: tuple[Decision[None], Behind[NodeWritten]] | None = None
         """The decision that was begun and waits for its write."""
         self._suspended: Suspended[Any] | None = None
         """The one that waits for its read."""
@@ -194,14 +198,18 @@ class Performer:
         try:
             effect = decision.send(outcome)
             while True:
-                if isinstance(effect, NodeWrite) and self._write_behind is not None:
-                    write = self._write_behind(effect.dpas, self._dram.gather(effect.frames))
+                if isinstance(effect, NodeWrite):
+                    write = self._begin_write(effect)
                     if write is not None:
                         self._waiting = decision, write
                         return
                 effect = decision.send(self._performed(decision, effect))
         except StopIteration:
             pass
+
+    def _begin_write(self, effect: NodeWrite) -> Behind[NodeWritten] | None:
+        """The write of a decision that may wait; None: it answers at once."""
+        return self._write_behind(effect)
 
     # -- one effect ----------------------------------------------------------------------------------
 
@@ -218,14 +226,14 @@ class Performer:
     def perform(self, effect: Effect) -> Outcome:
         """One effect, and what came of it."""
         match effect:
-            case NodeWrite(dpas, frames):
-                return self._node.write(dpas, self._dram.gather(frames))
-            case NodeLoad(dpas, frames):
-                return self.load(dpas, frames)
+            case NodeWrite(dpas, frames, node):
+                return self._nodes[node].write(dpas, self._dram.gather(frames))
+            case NodeLoad(dpas, frames, node):
+                return self.load(dpas, frames, node)
             case Together(effects):
-                return cast("Outcome", tuple([self.perform(part) for part in effects]))
-            case NodeTrim(ranges):
-                return self._node.trim(ranges)
+                return self._together(effects)
+            case NodeTrim(ranges, node):
+                return self._nodes[node].trim(ranges)
             case TierPut(tier, frames):
                 return TierStored(tuple(self._tiers[tier].put([self._dram.frame(frame) for frame in frames])))
             case TierGet(tier, handles, frames):
@@ -244,28 +252,38 @@ class Performer:
                 return _DONE
         assert_never(effect)
 
-    def load(self, dpas: Sequence[int], frames: Sequence[int]) -> NodeLoaded:
-        """Device pages into frames. Two mappers may ask for one device page: it is read once."""
-        first: dict[int, int] = {}
-        for position, dpa in enumerate(dpas):
-            first.setdefault(dpa, position)
-        if len(first) == len(dpas):
-            return self._load_distinct(dpas, frames)
-        asked = list(first)
-        answer = self._load_distinct(asked, [frames[position] for position in first.values()])
-        lost = {asked[position] for position in answer.poisoned}
-        for position, dpa in enumerate(dpas):
-            if first[dpa] != position and dpa not in lost:
-                self._dram.copy(frames[first[dpa]], frames[position])
-        return NodeLoaded(
-            answer.status, frozenset(position for position, dpa in enumerate(dpas) if dpa in lost)
-        )
+    def _write_behind(self, effect: NodeWrite) -> Behind[NodeWritten] | None:
+        return self._nodes[effect.node].write_behind(effect.dpas, self._dram.gather(effect.frames))
 
-    def _load_distinct(self, dpas: Sequence[int], frames: Sequence[int]) -> NodeLoaded:
-        def take(positions: Sequence[int], data: bytes | memoryview) -> None:
-            if len(positions) == len(frames):
-                self._dram.scatter(frames, data)
-            else:
-                self._dram.scatter([frames[position] for position in positions], data)
+    # -- several nodes at one time -------------------------------------------------------------------
 
-        return self._node.read(dpas, take)
+    def _together(self, effects: tuple[NodeWrite, ...] | tuple[NodeLoad, ...]) -> Outcome:
+        """The first is performed here, the others behind. All end before this does, whatever they raise."""
+        parts: tuple[NodeWrite | NodeLoad, ...] = effects
+        behind = [self._begun(effect) for effect in parts[1:]]
+        outcomes: list[Outcome] = []
+        errors: list[BaseException] = []
+        for effect, finish in zip(parts, (None, *behind), strict=True):
+            try:
+                outcomes.append(self.perform(effect) if finish is None else finish())
+            except BaseException as error:  # noqa: BLE001  # the first of them is raised below
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return cast("Outcome", tuple(outcomes))
+
+    def _begun(self, effect: NodeWrite | NodeLoad) -> Callable[[], Outcome] | None:
+        """What waits for its outcome; None: it can be performed without waiting."""
+        if isinstance(effect, NodeWrite):
+            write = self._write_behind(effect)
+            return None if write is None else write.finish
+        load = PageLoad(self._dram, effect.dpas, effect.frames)
+        read = self._nodes[effect.node].read_behind(load.dpas, load.take)
+        return None if read is None else lambda: load.loaded(read.finish())
+
+    # -- loads ---------------------------------------------------------------------------------------
+
+    def load(self, dpas: Sequence[int], frames: Sequence[int], node: int = 0) -> NodeLoaded:
+        """Pages of one device into frames. Two mappers may ask for one device page: it is read once."""
+        load = PageLoad(self._dram, dpas, frames)
+        return load.loaded(self._nodes[node].read(load.dpas, load.take))

@@ -15,8 +15,10 @@ from cramwire.units import format_bytes, format_duration
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cramagent.attachment import Attachment
+    from cramagent.farewell import Ending
     from cramagent.machine import Machine
-    from cramagent.runner import Ending
+    from cramagent.policy.snapshot import HostSnapshot
 
 _FAILED_REASONS = frozenset({"mismatch", "out_of_memory", "failed"})
 
@@ -29,8 +31,13 @@ def exit_code(machine: Machine, ending: Ending) -> int:
 
 def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict[str, Any]:
     """The whole report. `facts` say what was run: host, source, seed, pattern, settings."""
-    counters, tally, link = machine.host.counters, machine.tally, machine.link
+    counters, tally, nodes = machine.host.counters, machine.tally, machine.attachments
     snapshot = machine.host.snapshot()
+    links = [node.link for node in nodes]
+    device_ns = {
+        operation: sum(link.client.device_ns[operation] for link in links)
+        for operation in links[0].client.device_ns
+    }
     return {
         **facts,
         "exit_reason": ending.reason,
@@ -54,26 +61,45 @@ def make_report(machine: Machine, ending: Ending, facts: dict[str, Any]) -> dict
         "writebacks": counters.writebacks,
         "reaped": counters.reaped,
         "trimmed_pages": counters.trimmed_pages,
-        "no_more_writes": link.refused_writes[NodeStatus.NO_MORE_WRITES],
-        "region_limit": link.refused_writes[NodeStatus.REGION_LIMIT],
+        "no_more_writes": sum(link.refused_writes[NodeStatus.NO_MORE_WRITES] for link in links),
+        "region_limit": sum(link.refused_writes[NodeStatus.REGION_LIMIT] for link in links),
         "bus_errors": counters.bus_errors + counters.bus_error_kills + counters.bus_error_rescues,
         "killed_spaces": tally.killed,
         "stalls": counters.stalls,
-        "reattaches": tally.reattaches,
-        "generation": link.generation,
+        "reattaches": sum(node.tally.reattaches for node in nodes),
+        "generation": links[0].generation,
         "detached": ending.detached,
         "accesses": tally.reads + tally.writes,
         "wall_seconds": ending.wall_ns / 1e9,
-        "device_seconds": sum(link.client.device_ns.values()) / 1e9,
-        "device_seconds_by_operation": {
-            operation: ns / 1e9 for operation, ns in link.client.device_ns.items()
-        },
+        "device_seconds": sum(device_ns.values()) / 1e9,
+        "device_seconds_by_operation": {operation: ns / 1e9 for operation, ns in device_ns.items()},
         "pages": {state.name.lower(): count for state, count in snapshot.pages.items()},
         "dram_bytes": snapshot.dram_frames * PAGE_BYTES,
+        "nodes": [_node_report(node, snapshot) for node in nodes],
         "lost": [asdict(run) for run in machine.losses.runs],
         "mismatches": [asdict(mismatch) for mismatch in machine.accesses.mismatches],
         "counters": asdict(counters),
         "metrics": last_metrics(machine),
+    }
+
+
+def _node_report(node: Attachment, snapshot: HostSnapshot) -> dict[str, Any]:
+    """What one node came to. Pages."""
+    gauges, link = snapshot.nodes[node.number], node.link
+    counters = asdict(gauges.counters)
+    return {
+        "node": node.number,
+        "device": node.device,
+        "generation": link.generation,
+        "open": gauges.open,
+        "pressure": gauges.pressure,
+        "pages": gauges.pages,
+        "pages_used": gauges.used,
+        "pages_lost": gauges.counters.pages_lost,
+        "refused_writes": {status.value: count for status, count in link.refused_writes.items()},
+        "reattaches": node.tally.reattaches,
+        "device_seconds": sum(link.client.device_ns.values()) / 1e9,
+        "counters": counters,
     }
 
 
@@ -121,6 +147,14 @@ def summary(report: dict[str, Any]) -> str:
         f"device time {format_duration(report['device_seconds'] * 1e9)}"
     )
     lines = [run, pages, moves, device]
+    if len(report["nodes"]) > 1:
+        lines.extend(
+            f"  node {node['node']} ({node['device']}): demotions {node['counters']['demotions']}, "
+            f"writebacks {node['counters']['writebacks']}, lost {node['pages_lost']}, "
+            f"no more writes {node['refused_writes']['no_more_writes']}, reattaches {node['reattaches']}; "
+            f"{node['pages_used']} pages on it at the end"
+            for node in report["nodes"]
+        )
     lines.extend(
         f"  WRONG: space {wrong['space']} vpn {wrong['vpn']:#x} state {wrong['state']} "
         f"found by {wrong['found_by']}"

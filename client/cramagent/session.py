@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -11,21 +12,19 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import grpc
 
-from cramagent.channel import device_target, open_channel
+from cramagent.addresses import find_devices
+from cramagent.attaching import RunFailed, begin, kept_of, open_client, tell_apart
 from cramagent.journal import Journal
-from cramagent.kept_state import StateUnusable, read_state, use_up, write_state
+from cramagent.kept_state import write_state
 from cramagent.link import NodeLink
 from cramagent.log import logging_as
 from cramagent.machine import Machine
 from cramagent.messages import Pause, Stop
 from cramagent.metrics import AgentCollector, serve_metrics
-from cramagent.node_client import NodeClient
 from cramagent.parts import (
     Options,
     check_paths,
-    credentials,
     described,
     kept_settings,
     metrics_address,
@@ -37,12 +36,10 @@ from cramagent.parts import (
 )
 from cramagent.patterns import parse_pattern
 from cramagent.policy.settings import SettingError
-from cramagent.refusals import NodeRefused, NodeSilent
 from cramagent.report import exit_code, make_report, summary, write_report
 from cramagent.runner import Runner
 from cramagent.sources import parse_source
 from cramagent.traced import traces_for
-from cramwire.channel import CredentialsProblem
 from cramwire.ready import write_ready
 
 if TYPE_CHECKING:
@@ -50,19 +47,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from cramagent.attachment import Attachment
+    from cramagent.journal import Note
     from cramagent.log import AgentLog
     from cramagent.messages import Message
-    from cramwire.otel import Traces
+    from cramagent.node_client import NodeClient
 
-
-_HINTS: Final = {
-    "ALREADY_ATTACHED": "; --take-over ends that session",
-    "LOGICAL_CAPACITY": "; ask for a smaller region with --node (a size, or a share of the source)",
-    "UNAUTHENTICATED": "; give --token-file, or set CRAM_AGENT_TOKEN",
-    "NOT_ALLOWED": "; give --host the name of the certificate or of the token",
-    "GUARANTEE_CAPACITY": "; ask for less with --guaranteed",
-}
-"""What to change on our command line, by the reason of a refused attach."""
 
 _ENDED_WITH: Final = (
     *("exit_reason", "error", "pages_verified", "pages_mismatched", "pages_lost", "pages_unread"),
@@ -70,10 +60,6 @@ _ENDED_WITH: Final = (
     *("accesses", "wall_seconds", "detached"),
 )
 """What the last line says of the report."""
-
-
-class RunFailed(Exception):
-    """The run cannot begin or go on; the message is one line for people."""
 
 
 def run_agent(host: str, options: Options) -> int:
@@ -109,38 +95,36 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         if options["write_share"] and options["source"].startswith("pid:"):
             raise SettingError("--write-share: the stores of a process are seen, and not drawn")
         policy = policy_settings(options, source)
-        client = open_client(options, stack.enter_context(traces_for(options["otlp_endpoint"], host)))
-        stack.callback(client.close)
-        link = NodeLink(client, region(host, options, source), inbox)
+        devices = find_devices(options["device"])
+        policy = dataclasses.replace(policy, nodes=len(devices))
+        traces = stack.enter_context(traces_for(options["otlp_endpoint"], host))
         plan = plan_of(options, policy, pattern)
         settings = kept_settings(host, options, plan)
+        kept = kept_of(options, settings)
+        clients: list[NodeClient] = []
+        for device in devices:
+            clients.append(open_client(device, options, traces))
+            stack.callback(clients[-1].close)
+        wanted = region(host, options, source)
+        links = [NodeLink(client, wanted, inbox) for client in tell_apart(clients, kept)]
         try:
-            machine = Machine.build(plan, source, link)
+            machine = Machine.build(plan, source, links)
         except OSError as error:
             raise RunFailed(f"no swap file in {options['swap_dir']}: {error.strerror}") from error
         stack.callback(machine.close)
         collector = AgentCollector()
         served = stack.enter_context(_metrics(collector, metrics_at))
         stack.enter_context(_signals(inbox))
-        begin(machine, options, settings, log)
+        begin(machine, kept, options, log)
         collector.publish(machine)
-        at = f"{options['device']} by {client.transport}"
-        log.tell(
-            "attached",
-            f"{host} attached to {at}, generation {link.generation}; metrics at {served}",
-            **client.facts,
-            transport=client.transport,
-            region_bytes=machine.logical_bytes,
-            metrics=served,
-        )
+        _tell_attached(machine, host, served, log)
         if options["ready_file"] is not None:
-            session = link.session
-            facts: dict[str, str | int] = {
+            facts = {
                 "pid": os.getpid(),
                 "metrics_address": served,
                 "host": host,
-                "session": session.session if session is not None else "",
-                "generation": link.generation,
+                **_session_facts(machine.attachments[0]),
+                "nodes": [_session_facts(node) for node in machine.attachments],
             }
             _write(options["ready_file"], lambda path: write_ready(path, facts))
         note = stack.enter_context(_journal(options["events"]))
@@ -161,7 +145,7 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         code = exit_code(machine, ending)
         log.tell(
             "ended",
-            **client.facts,
+            **(machine.attachments[0].facts if len(devices) == 1 else {}),
             level=logging.ERROR if code else logging.INFO,
             exit_status=code,
             **{name: report[name] for name in _ENDED_WITH},
@@ -171,101 +155,31 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         return code
 
 
-def open_client(options: Options, traces: Traces | None = None) -> NodeClient:
-    """A channel to the device; nothing is sent yet.
-
-    Raises:
-        SettingError: not an address.
-    """
-    if not options["device_timeout"]:
-        raise SettingError("--device-timeout is above 0")
-    try:
-        device_target(options["device"])
-    except ValueError as error:
-        raise SettingError(f"--device: {error}") from error
-    try:
-        channel = open_channel(options["device"], credentials(options))
-    except CredentialsProblem as problem:
-        raise SettingError(str(problem)) from problem
-    return NodeClient(
-        options["device"], options["device_timeout"], options["transport"], channel=channel, traces=traces
-    )
+def _tell_attached(machine: Machine, host: str, served: str, log: AgentLog) -> None:
+    """A line for each node."""
+    for node in machine.attachments:
+        client = node.link.client
+        at, generation = f"{node.device} by {client.transport}", node.link.generation
+        if node.link.session is None:
+            # Of a run that goes on: it is tried again and again, and told when it has worked.
+            continue
+        log.tell(
+            "attached",
+            f"{host} attached to {at}, generation {generation}; metrics at {served}",
+            **node.facts,
+            transport=client.transport,
+            region_bytes=node.logical_bytes,
+            metrics=served,
+        )
 
 
-def begin(machine: Machine, options: Options, settings: dict[str, Any], log: AgentLog) -> None:
-    """Get the region; the one of the run before, and all that it held, where `--state` has one.
-
-    Raises:
-        RunFailed: the device says no, or nothing; or the state cannot be used.
-    """
-    path = options["state"]
-    if path is None:
-        attach(machine, options)
-        return
-    try:
-        kept = read_state(path)
-        if kept is None:
-            # What a run that was killed left there, nobody knows any more: it is trimmed.
-            attach(machine, options, take_over=True)
-            return
-        kept.check(settings)
-        with answered(options):
-            telemetry = machine.link.resume(kept.session)
-        kept.recall(machine)
-        use_up(path)
-    except StateUnusable as error:
-        raise RunFailed(f"--state: {path} cannot be used: {error}") from error
-    except OSError as error:
-        raise RunFailed(f"--state: {path}: {error.strerror}") from error
-    facts = machine.link.client.facts
-    if telemetry is None:
-        reason = machine.link.over_reason
-        sentence = f"the session of the run before is over ({reason})"
-        log.tell("session_not_resumed", sentence, level=logging.WARNING, **facts, reason=reason)
-        return
-    machine.resumed(telemetry, kept.logical_bytes)
-    found = machine.verifier.verify()
-    log.tell(
-        "session_resumed",
-        f"gone on with: {found.compared} pages verified, {found.lost} lost, {found.unread} unread",
-        **facts,
-        pages_verified=found.compared,
-        pages_lost=found.lost,
-    )
-
-
-def attach(machine: Machine, options: Options, *, take_over: bool = False) -> None:
-    """Get a new region; `take_over`: whether or not the options say so.
-
-    Raises:
-        RunFailed: the device says no, or nothing.
-    """
-    with answered(options):
-        telemetry = machine.link.attach(take_over=take_over or options["take_over"])
-    machine.attached(telemetry)
-
-
-@contextmanager
-def answered(options: Options) -> Iterator[None]:
-    """Around the first calls: what the device says, or does not, as one line for people.
-
-    Raises:
-        RunFailed: instead of a refusal or silence.
-    """
-    device = options["device"]
-    try:
-        yield
-    except NodeSilent as silent:
-        raise RunFailed(f"no device answers at {device}: {silent}") from silent
-    except NodeRefused as refused:
-        refusal = refused.refusal
-        if refusal.code is grpc.StatusCode.UNIMPLEMENTED:
-            raise RunFailed(
-                f"{device} is no hosts' listener of cxldevd: hosts attach at one address (its --listen), "
-                "operators at another"
-            ) from refused
-        hint = _HINTS.get(refusal.reason, "")
-        raise RunFailed(f"the device at {device} refused: {refused}{hint}") from refused
+def _session_facts(node: Attachment) -> dict[str, Any]:
+    session = node.link.session
+    return {
+        "session": session.session if session is not None else "",
+        "generation": node.link.generation,
+        "device": node.device,
+    }
 
 
 @contextmanager
@@ -286,7 +200,7 @@ def _metrics(collector: AgentCollector, address: tuple[str, int] | None) -> Iter
 
 
 @contextmanager
-def _journal(path: Path | None) -> Iterator[Callable[[int, str], None]]:
+def _journal(path: Path | None) -> Iterator[Note]:
     """Where the run notes events; nowhere without a path."""
     if path is None:
         yield _unnoted
@@ -343,5 +257,5 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _unnoted(_wall_time_ns: int, _event: str) -> None:
+def _unnoted(_wall_time_ns: int, _event: str, _node: int) -> None:
     """For runs without --events."""

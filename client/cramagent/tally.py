@@ -33,6 +33,28 @@ class Histogram:
 
 
 @dataclass(slots=True)
+class NodeTally:
+    """Of one node. Only ever grows."""
+
+    reattaches: int = 0
+    """Sessions begun after one was over."""
+    events: int = 0
+    """Device events heard."""
+    events_missed: int = 0
+    """Device events that were dropped before they could be heard, and gaps in the stream."""
+    events_repeated: int = 0
+    """Device events that came a second time, and were dropped."""
+    events_late: int = 0
+    """Device events that came behind later ones: what they say of the device's state was not believed."""
+    readings_stale: int = 0
+    """Readings that were older than one taken before, and were not believed."""
+    control_silences: int = 0
+    """Renewals that were not answered while the data path was."""
+    event_lag_seconds: Histogram = field(default_factory=Histogram)
+    """Wall time from an event at the device until the daemons had acted on it."""
+
+
+@dataclass(slots=True)
 class Tally:
     """Only ever grows. Times in ns unless the name says otherwise."""
 
@@ -52,23 +74,7 @@ class Tally:
     """Pages that were lost, and that the source has no more."""
     killed: int = 0
     """Address spaces that died of a bus error, and were begun anew or given up."""
-    reattaches: int = 0
-    """Sessions begun after one was over."""
-    events: int = 0
-    """Device events heard."""
-    events_missed: int = 0
-    """Device events that were dropped before they could be heard, and gaps in the stream."""
-    events_repeated: int = 0
-    """Device events that came a second time, and were dropped."""
-    events_late: int = 0
-    """Device events that came behind later ones: what they say of the device's state was not believed."""
-    readings_stale: int = 0
-    """Readings that were older than one taken before, and were not believed."""
-    control_silences: int = 0
-    """Renewals that were not answered while the data path was."""
     scans: int = 0
     """Times that the source was read through."""
     fault_seconds: Histogram = field(default_factory=Histogram)
     """Wall time until a fault was answered; the faults of one batch are answered together."""
-    event_lag_seconds: Histogram = field(default_factory=Histogram)
-    """Wall time from an event at the device until the daemons had acted on it."""

@@ -17,16 +17,14 @@ from cramagent.policy.settings import SettingError
 from cramwire.traces import TracesUnavailable, traces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from cramagent.behind import Behind
     from cramagent.dram import Dram
     from cramagent.performer import NodePort
-    from cramagent.policy.effects import Decision, Effect, Outcome, Tier
+    from cramagent.policy.effects import Decision, Effect, NodeWritten, Outcome, Tier
     from cramagent.tiers import TierStore
-    from cramagent.write_behind import WriteBehind
     from cramwire.otel import Traces
-
-    BeginWrite = Callable[[Sequence[int], bytes], WriteBehind | None]
 
 T = TypeVar("T")
 
@@ -42,18 +40,16 @@ _PARTS: Final = {
 
 
 class TracedPerformer(Performer):
-    """Each batch that goes to the device is a span, named for what decided it; calls are its children."""
+    """Each batch that goes to devices is a span, named for what decided it; calls are its children."""
 
     def __init__(
         self,
         traces: Traces,
         dram: Dram,
-        node: NodePort,
+        nodes: Sequence[NodePort],
         tiers: Mapping[Tier, TierStore],
-        write_behind: BeginWrite,
     ) -> None:
-        super().__init__(dram, node, tiers, self._write_behind_traced)
-        self._begin_write = write_behind
+        super().__init__(dram, nodes, tiers)
         self._traces = traces
 
     def _performed(self, decision: Decision[T], effect: Effect) -> Outcome:
@@ -63,11 +59,11 @@ class TracedPerformer(Performer):
         with self._traces.span(name_of(decision), pages=pages):
             return super()._performed(decision, effect)
 
-    def _write_behind_traced(self, dpas: Sequence[int], data: bytes) -> WriteBehind | None:
-        """Only demotion writes behind: its span ends with the write."""
-        span = self._traces.begin("demote", pages=len(dpas))
+    def _begin_write(self, effect: NodeWrite) -> Behind[NodeWritten] | None:
+        """Only demotion waits for a write: its span ends with that."""
+        span = self._traces.begin("demote", pages=len(effect.dpas))
         with self._traces.within(span):
-            write = self._begin_write(dpas, data)
+            write = super()._begin_write(effect)
         if write is None:
             span.end()
         else:
@@ -78,14 +74,13 @@ class TracedPerformer(Performer):
 def performer_of(
     traces: Traces | None,
     dram: Dram,
-    node: NodePort,
+    nodes: Sequence[NodePort],
     tiers: Mapping[Tier, TierStore],
-    write_behind: BeginWrite,
 ) -> Performer:
     """A performer that tells of its batches, if anybody wants to know."""
     if traces is None:
-        return Performer(dram, node, tiers, write_behind)
-    return TracedPerformer(traces, dram, node, tiers, write_behind)
+        return Performer(dram, nodes, tiers)
+    return TracedPerformer(traces, dram, nodes, tiers)
 
 
 @contextmanager

@@ -65,20 +65,21 @@ class Verifier:
     def verify(self) -> Verified:
         """Compare every page that can be read."""
         self._found = Verified()
-        on_node: dict[int, list[tuple[int, int]]] = {}
+        on_node: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for space, host_space in self._accesses.host_space.items():
             known = {vpn for vpn, _ in self._truth.pages(space)}
             for vpn in sorted(known.union(self._host.mapped(host_space))):
                 place = self._host.peek(host_space, vpn)
                 if place.backend is Backend.NODE:
-                    on_node.setdefault(place.where, []).append((space, vpn))
+                    on_node.setdefault((place.node, place.where), []).append((space, vpn))
                 else:
                     self._look(space, vpn, place.backend, place.where)
-        dpas = sorted(on_node)
         step = len(self._dram.scratch)
-        for start in range(0, len(dpas), step):
-            batch = dpas[start : start + step]
-            self._look_on_node(batch, [on_node[dpa] for dpa in batch])
+        for node in sorted({node for node, _ in on_node}):
+            dpas = sorted(dpa for there, dpa in on_node if there == node)
+            for start in range(0, len(dpas), step):
+                batch = dpas[start : start + step]
+                self._look_on_node(node, batch, [on_node[node, dpa] for dpa in batch])
         self._losses.collect(self._host, self._accesses.host_space)
         return self._found
 
@@ -99,13 +100,13 @@ class Verifier:
             self._tiers[backend.tier].get(where, frame)
             self._compare(space, vpn, frame)
 
-    def _look_on_node(self, dpas: list[int], mappers: list[list[tuple[int, int]]]) -> None:
+    def _look_on_node(self, node: int, dpas: list[int], mappers: list[list[tuple[int, int]]]) -> None:
         frames = self._dram.scratch[: len(dpas)]
-        answer = self._performer.load(dpas, frames)
+        answer = self._performer.load(dpas, frames, node)
         if answer.status is NodeStatus.GONE:
-            self._host.node_lost()
+            self._host.node_lost(node)
         elif answer.poisoned:
-            self._host.poison_met(dpas[position] for position in answer.poisoned)
+            self._host.poison_met((dpas[position] for position in answer.poisoned), node)
         for position, pages in enumerate(mappers):
             for space, vpn in pages:
                 if answer.status is NodeStatus.GONE or position in answer.poisoned:

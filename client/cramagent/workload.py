@@ -17,7 +17,7 @@ from cramagent.policy.host import Backend
 from cramagent.sources.changes import MAIN_SPACE, Exit, Fork, Free, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from cramagent.accesses import Accesses
     from cramagent.losses import Losses
@@ -162,12 +162,12 @@ class Workload:
         self._free(space, vpn, noticed=True)
         self._lost[space, vpn] = None
 
-    def restore(self, *, answering: bool) -> bool:
-        """Store a batch of lost pages anew, or, if the device is `answering`, of deferred stores.
+    def restore(self, silent: Collection[int] = ()) -> bool:
+        """Store a batch of lost pages anew, or of deferred stores; those on `silent` nodes wait on.
 
         Pages that the source has no more are given up. Whether there was anything to do.
         """
-        waiting = self._lost or (self._deferred if answering else {})
+        waiting = self._lost or (self._answering(silent) if silent else self._deferred)
         if not waiting:
             return False
         space = next(iter(waiting))[0]
@@ -190,6 +190,18 @@ class Workload:
         if found:
             self._store(space, found, b"".join(data))
         return True
+
+    def _answering(self, silent: Collection[int]) -> dict[tuple[int, int], None]:
+        """Of a batch of the deferred stores: those that need no silent node. The others go to the end."""
+        ready: dict[tuple[int, int], None] = {}
+        for space, vpn in list(islice(self._deferred, self._accesses.batch_pages)):
+            place = self._host.peek(self.spaces[space], vpn)
+            if place.backend is Backend.NODE and place.node in silent:
+                del self._deferred[space, vpn]
+                self._deferred[space, vpn] = None
+            else:
+                ready[space, vpn] = None
+        return ready
 
     # -- drawn accesses ----------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from server_helpers import bench_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUN = ["run", "--device", "127.0.0.1:1", "--source", "synthetic", "--device-timeout", "100ms"]
+RUN_ON = ["run", "--source", "synthetic", "--device-timeout", "100ms", "--device"]
+RUN = [*RUN_ON, "127.0.0.1:1"]
 
 
 @pytest.fixture(autouse=True)
@@ -141,11 +142,11 @@ def test_a_wrong_settings_file_is_one_line(
 def test_a_refusal_of_the_device_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A region that it cannot give; a host that is attached already, and how to end that."""
     with bench_of() as bench:
-        device = ("--device", bench.service.address)
-        code, _, err = call(capsys, *RUN, *device, "--node", "1TiB")
+        on = (*RUN_ON, bench.service.address)
+        code, _, err = call(capsys, *on, "--node", "1TiB")
         assert (code, "LOGICAL_CAPACITY" in err, err.count("\n")) == (1, True, 1)
         bench.attach("twin")
-        code, _, err = call(capsys, *RUN, *device, "--host", "twin", "--pages", "100")
+        code, _, err = call(capsys, *on, "--host", "twin", "--pages", "100")
         assert (code, "--take-over ends that session" in err, err.count("\n")) == (1, True, 1)
 
 
@@ -155,8 +156,7 @@ def test_a_short_run_leaves_its_report(capsys: pytest.CaptureFixture[str], tmp_p
     with bench_of() as bench:
         code, out, err = call(
             capsys,
-            *RUN,
-            *("--device", bench.service.address, "--device-timeout", "5s", "--pages", "200"),
+            *(*RUN_ON, bench.service.address, "--device-timeout", "5s", "--pages", "200"),
             *("--accesses", "500", "--rate", "0", "--dram", "20%", "--json", str(report)),
             *("--ready-file", str(ready), "--host", "host-a", "--budget", "8", "--seed", "9"),
         )
@@ -174,8 +174,8 @@ def test_a_short_run_leaves_its_report(capsys: pytest.CaptureFixture[str], tmp_p
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     """Where all went well."""
     with bench_of() as bench:
-        options = ("--device", bench.service.address, "--pages", "64", "--accesses", "10", "--rate", "0")
-        assert call(capsys, *RUN, *options, "--device-timeout", "5s", "--quiet", "--metrics", "off") == (
+        options = (bench.service.address, "--pages", "64", "--accesses", "10", "--rate", "0")
+        assert call(capsys, *RUN_ON, *options, "--device-timeout", "5s", "--quiet", "--metrics", "off") == (
             0,
             "",
             "",

@@ -90,9 +90,9 @@ def test_the_life_of_a_node_is_told(stream: io.StringIO, tmp_path: Path) -> None
         bench.clear()
         agent.wait_for(lambda machine: machine.host.counters.node_opens > 0, "the node to open")
         agent.wait_for(lambda machine: machine.host.snapshot().node_used > 50, "pages on the device")
-        before = agent.machine.link.generation
+        before = agent.link.generation
         bench.reset()
-        agent.wait_for(lambda machine: machine.tally.reattaches == 1, "attached again")
+        agent.wait_for(lambda machine: machine.attachments[0].tally.reattaches == 1, "attached again")
         agent.finish()
     lines = lines_of(stream)
     by_event = {line["event"]: line for line in reversed(lines)}

@@ -92,13 +92,17 @@ def test_everything_that_was_promised_is_there(families: dict[str, Metric]) -> N
 
 
 def test_labels_are_few_and_bounded(families: dict[str, Metric]) -> None:
-    """Words of ours, never a number or a name from outside, but for the host's own."""
+    """Words of ours and the numbers of nodes, never a name from outside: but for the two that say whose."""
     for family in families.values():
         if family.name == "cram_host_info":
             assert [sample.labels for sample in family.samples] == [{"host": "host-a"}]
             continue
+        if family.name == "cram_node_info":
+            assert [set(sample.labels) for sample in family.samples] == [{"node", "device"}]
+            continue
         for sample in family.samples:
             labels = {key: value for key, value in sample.labels.items() if key != "le"}
+            assert labels.pop("node", "0") == "0"
             assert set(labels) <= {"state", "kind", "outcome", "reason", "tier", "operation", "to"}
             assert all(value.replace("_", "").isalpha() for value in labels.values()), sample
 

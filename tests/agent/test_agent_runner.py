@@ -131,8 +131,8 @@ def test_exhaustion_closes_the_node_and_its_end_opens_it(bench: Bench, tmp_path:
         assert counters.node_closes >= 1
         assert counters.pages_lost == 0
         assert agent.machine.tally.mismatched == 0
-        assert agent.machine.tally.events > 0
-        assert sum(agent.machine.tally.event_lag_seconds.counts) == agent.machine.tally.events
+        assert agent.node.tally.events > 0
+        assert sum(agent.node.tally.event_lag_seconds.counts) == agent.node.tally.events
         assert exit_code(agent.machine, ending) == 0
 
 
@@ -141,7 +141,7 @@ def test_a_reset_device_is_attached_to_again(bench: Bench, tmp_path: Path) -> No
     with running_agent(bench.service.address, small(forks=0, frees=0), tmp_path) as agent:
         agent.wait_for(filled, "the source is stored")
         bench.reset()
-        agent.wait_for(lambda machine: machine.tally.reattaches == 1, "attached again")
+        agent.wait_for(lambda machine: machine.attachments[0].tally.reattaches == 1, "attached again")
         lost = agent.machine.host.counters.pages_lost_reset
         assert lost > 100
         agent.wait_for(lambda machine: machine.tally.restored > lost // 2, "restored")
@@ -152,7 +152,7 @@ def test_a_reset_device_is_attached_to_again(bench: Bench, tmp_path: Path) -> No
         waiting = agent.machine.workload.lost_waiting
         assert ending.verified.compared + ending.verified.lost + waiting == 300
         assert agent.noted == ["node_offline", "node_closed", "node_online", "node_opened"]
-        assert agent.machine.link.generation == bench.service.generation
+        assert agent.link.generation == bench.service.generation
         assert exit_code(agent.machine, ending) == 0
 
 
@@ -161,7 +161,7 @@ def test_a_lease_that_ran_out_is_a_loss_and_a_new_session(bench: Bench, tmp_path
     with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
         agent.wait_for(filled, "the source is stored")
         bench.clock.advance(11 * NS_PER_S)
-        agent.wait_for(lambda machine: machine.tally.reattaches == 1, "attached again")
+        agent.wait_for(lambda machine: machine.attachments[0].tally.reattaches == 1, "attached again")
         assert {loss.cause for loss in agent.machine.losses.runs} == {"lease_expired"}
         agent.finish()
         assert agent.machine.tally.mismatched == 0
@@ -190,7 +190,7 @@ def test_one_wrong_byte_ends_the_run(bench: Bench, tmp_path: Path) -> None:
         agent.wait_for(lambda machine: machine.host.counters.demotions > 50, "demotion")
         machine = agent.machine
         # Another host's bug: our region's pages are overwritten behind our back.
-        machine.link.client.write(machine.link.session, [0], noise(1))  # type: ignore[arg-type]  # attached
+        machine.attachments[0].link.client.write(machine.attachments[0].link.session, [0], noise(1))  # type: ignore[arg-type]  # attached
         ending = agent.finish()
         assert ending.reason == "test"
         report = make_report(machine, ending, {"host": "h", "source": "s", "seed": 0, "pattern": "scan"})
@@ -204,7 +204,7 @@ def test_a_wrong_byte_met_by_a_read_stops_the_run_at_once(bench: Bench, tmp_path
     source = ScriptedSource([Store(0, tuple(range(200)), b"".join(prose(vpn) for vpn in range(200)))])
     with running_agent(bench.service.address, source, tmp_path) as agent:
         agent.wait_for(lambda machine: machine.host.counters.demotions > 50, "demotion")
-        agent.machine.link.client.write(agent.machine.link.session, [0], noise(1))  # type: ignore[arg-type]  # attached
+        agent.link.client.write(agent.link.session, [0], noise(1))  # type: ignore[arg-type]  # attached
         ending = agent.join()
         assert ending.reason == "mismatch"
         assert exit_code(agent.machine, ending) == 1
@@ -289,12 +289,12 @@ def test_a_part_that_breaks_ends_the_run_in_order(
 
 def shrink(bench: Bench, agent: RunningAgent, pages: int, force_after_ns: int | None) -> None:
     """The operator asks for all but so many pages of the agent's region back."""
-    session = agent.machine.link.session
+    session = agent.link.session
     assert session is not None
-    size = agent.machine.link.client.telemetry(session).region.logical_bytes
+    size = agent.link.client.telemetry(session).region.logical_bytes
     with bench.service.runtime.device() as (device, now_ns):
         device.capacity.release(
-            agent.machine.link.region.host, size - pages * PAGE, now_ns, force_after_ns=force_after_ns
+            agent.link.region.host, size - pages * PAGE, now_ns, force_after_ns=force_after_ns
         )
 
 
@@ -317,7 +317,7 @@ def test_capacity_that_is_taken_by_force_is_lost_and_told(bench: Bench, tmp_path
     """The session goes on; what was there is told by its cause, and nothing else is lost."""
     with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
         agent.wait_for(filled, "the source is stored")
-        generation = agent.machine.link.generation
+        generation = agent.link.generation
         shrink(bench, agent, 1, 0)
         agent.wait_for(
             lambda machine: machine.host.counters.pages_lost_released > 0, "pages are lost by the release"
@@ -325,8 +325,8 @@ def test_capacity_that_is_taken_by_force_is_lost_and_told(bench: Bench, tmp_path
         ending = agent.finish()
         assert not agent.machine.tally.mismatched
         assert {loss.cause for loss in agent.machine.losses.runs} == {"forced_release"}
-        assert agent.machine.link.generation == generation
-        assert agent.machine.tally.reattaches == 0
+        assert agent.link.generation == generation
+        assert agent.node.tally.reattaches == 0
     assert ending.detached
     assert bench.status().counters.capacity_lost_pages > 0
 
@@ -337,9 +337,9 @@ def test_missed_events_make_the_agent_ask(
     """It takes a whole reading, as it cannot know what they said."""
     with running_agent(bench.service.address, small(forks=0), tmp_path) as agent:
         agent.wait_for(filled, "the source is stored")
-        session = agent.machine.link.session
+        session = agent.link.session
         assert session is not None
-        client, asked = agent.machine.link.client, threading.Event()
+        client, asked = agent.link.client, threading.Event()
         ask = client.telemetry
 
         def noted(session: Session, *, wait_s: float) -> types_pb2.Telemetry:
@@ -349,10 +349,10 @@ def test_missed_events_make_the_agent_ask(
         monkeypatch.setattr(client, "telemetry", noted)
         agent.inbox.put(EventsMissed(session.session, 7))
         agent.inbox.put(EventsMissed("somebody else's", 9))
-        agent.wait_for(lambda machine: machine.tally.events_missed == 7, "the news")
+        agent.wait_for(lambda machine: machine.attachments[0].tally.events_missed == 7, "the news")
         assert asked.wait(DEADLINE_S)
         agent.finish()
-        assert agent.machine.tally.events_missed == 7
+        assert agent.node.tally.events_missed == 7
         assert agent.machine.tally.mismatched == 0
 
 

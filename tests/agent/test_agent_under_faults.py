@@ -168,17 +168,21 @@ def test_a_lease_that_runs_out_under_a_stall_is_one_loss(tmp_path: Path) -> None
     ):
         agent.wait_for(lambda machine: machine.host.counters.demotions > 100, "pages on the device")
         bench.inject(control_stall=Kinds.ControlStallFault())
-        agent.wait_for(lambda machine: machine.tally.control_silences > 0, "renewals without an answer")
-        assert agent.machine.link.state is LinkState.UP
+        agent.wait_for(
+            lambda machine: machine.attachments[0].tally.control_silences > 0, "renewals without an answer"
+        )
+        assert agent.link.state is LinkState.UP
         reads = agent.machine.tally.reads
         agent.wait_for(lambda machine: machine.tally.reads > reads + 500, "the data path to go on")
         bench.clock.advance(10 * NS_PER_S)
-        agent.wait_for(lambda machine: machine.link.state is LinkState.OVER, "the session to be over")
+        agent.wait_for(
+            lambda machine: machine.attachments[0].link.state is LinkState.OVER, "the session to be over"
+        )
         assert agent.machine.host.counters.pages_lost_reset > 0
         reads = agent.machine.tally.reads
         agent.wait_for(lambda machine: machine.tally.reads > reads + 100, "DRAM and swap to go on")
         bench.clear()
-        agent.wait_for(lambda machine: machine.tally.reattaches == 1, "a new session")
+        agent.wait_for(lambda machine: machine.attachments[0].tally.reattaches == 1, "a new session")
         demotions = agent.machine.host.counters.demotions
         agent.wait_for(lambda machine: machine.host.counters.demotions > demotions, "demotions")
         assert agent.finish().detached

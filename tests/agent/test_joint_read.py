@@ -132,7 +132,7 @@ def node() -> FakeNode:
 def test_who_waits_reads_with_the_next_and_ends_first(dram: Dram, node: FakeNode) -> None:
     """One call for both; what it did on the way was done at once."""
     told: list[str] = []
-    performer = Performer(dram, node, {})
+    performer = Performer(dram, [node], {})
     waits = performer.suspend(Reader(told, "first").decide(CopyFrame(0, 3), FIRST, CopyFrame(0, 3)))
     assert not node.reads
     assert performer.drive(Reader(told, "second").decide(SECOND)) == [OK]
@@ -145,7 +145,7 @@ def test_who_waits_reads_with_the_next_and_ends_first(dram: Dram, node: FakeNode
 def test_without_company_it_reads_when_it_is_finished(dram: Dram, node: FakeNode) -> None:
     """Also where all is to settle; and what does not read at all waits for nothing."""
     told: list[str] = []
-    performer = Performer(dram, node, {})
+    performer = Performer(dram, [node], {})
     waits = performer.suspend(Reader(told, "first").decide(FIRST, SECOND))
     performer.drive(Reader(told, "second").decide(CopyFrame(0, 3)))
     assert performer.finish(waits) == [OK, OK]
@@ -163,7 +163,7 @@ def test_what_breaks_is_told_to_both(dram: Dram) -> None:
     """So that each can put back what it holds; it comes out once."""
     told: list[str] = []
     first, second = Reader(told, "first"), Reader(told, "second")
-    performer = Performer(dram, Breaking(), {})
+    performer = Performer(dram, [Breaking()], {})
     performer.suspend(first.decide(FIRST))
     with pytest.raises(OSError, match="gone bad"):
         performer.drive(second.decide(SECOND))

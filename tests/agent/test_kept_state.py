@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cramagent.tiers import TierStore
 
-_MAGIC = b"cram-agent run\0\1"
+_MAGIC = b"cram-agent run\0\2"
 
 
 def through_a_file(kept: object) -> object:

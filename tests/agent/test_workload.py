@@ -143,7 +143,7 @@ def test_loads_and_promotions_of_a_batch_are_one_read(tmp_path: Path) -> None:
             rig.workload.draw(20)
             rig.background()
         assert rig.host.counters.pages_lost == 3
-        while rig.workload.restore(answering=True):
+        while rig.workload.restore():
             pass
         assert rig.tally.restored == 3
         assert rig.verifier.verify().compared == 200
@@ -158,8 +158,8 @@ def test_poison_is_a_bus_error_and_the_page_is_stored_anew(rig: Rig) -> None:
     assert rig.workload.draw(200) > 0
     assert rig.host.counters.pages_lost == 1
     assert [(loss.first_vpn, loss.pages, loss.cause) for loss in rig.losses.runs] == [(vpn, 1, "poison")]
-    assert rig.workload.restore(answering=True)
-    assert not rig.workload.restore(answering=True)
+    assert rig.workload.restore()
+    assert not rig.workload.restore()
     assert rig.tally.restored == 1
     assert read(rig, vpn) == []
     assert rig.tally.mismatched == 0
@@ -177,7 +177,7 @@ def test_a_lost_session_loses_device_pages_only(rig: Rig) -> None:
     for first in range(0, 200, 50):
         for space, vpn in read(rig, *range(first, first + 50)):
             rig.workload._lose(space, vpn)
-    while rig.workload.restore(answering=True):
+    while rig.workload.restore():
         pass
     assert rig.tally.restored == len(lost)
     assert rig.verifier.verify().compared == 200
@@ -194,7 +194,7 @@ def test_a_child_inherits_lost_pages_and_loses_none_of_its_own(rig: Rig) -> None
     rig.source.now.update({(1, vpn): prose(vpn) for vpn in range(200)})
     for _ in range(4):
         rig.workload.draw(256)
-    while rig.workload.restore(answering=True):
+    while rig.workload.restore():
         pass
     assert rig.host.counters.pages_lost == sum(loss.pages for loss in rig.losses.runs) == count
     assert rig.tally.restored == 2 * count
@@ -209,7 +209,7 @@ def test_a_page_that_the_source_no_longer_has_stays_lost(rig: Rig) -> None:
     del rig.source.now[0, vpn]
     rig.node.poisoned.add(rig.host.peek(rig.workload.spaces[0], vpn).where)
     rig.workload.draw(200)
-    assert rig.workload.restore(answering=True)
+    assert rig.workload.restore()
     assert rig.tally.unrestored == 1
     assert rig.host.state(rig.workload.spaces[0], vpn) is State.NONE
 
@@ -265,8 +265,8 @@ def test_an_unanswered_store_is_repeated(tmp_path: Path, happened: bool) -> None
         rig.host.node_reachable()
         assert rig.tally.deferred == 1
         assert rig.verifier.verify().compared == 200
-        assert not rig.workload.restore(answering=False)
-        assert rig.workload.restore(answering=True)
+        assert not rig.workload.restore([0])
+        assert rig.workload.restore()
         assert not rig.truth.matches(0, vpn, noise(1))
         assert rig.verifier.verify().compared == 200
         assert rig.tally.mismatched == 0
@@ -281,8 +281,8 @@ def test_a_deferred_store_of_a_page_that_went_away(tmp_path: Path) -> None:
         rig.workload.apply(Store(0, (vpn,), noise(2)))
         rig.host.node_reachable()
         del rig.source.now[0, vpn]
-        assert rig.workload.restore(answering=True)
-        assert not rig.workload.restore(answering=True)
+        assert rig.workload.restore()
+        assert not rig.workload.restore()
         assert rig.host.state(rig.workload.spaces[0], vpn) is State.NONE
         assert not rig.truth.has(0, vpn)
         assert rig.verifier.verify().compared == 199
@@ -299,7 +299,7 @@ def test_a_newer_store_takes_the_place_of_a_deferred_one(tmp_path: Path) -> None
         rig.host.node_reachable()
         rig.workload.apply(Store(0, (vpn,), noise(3)))
         stores = rig.tally.writes
-        assert not rig.workload.restore(answering=True)
+        assert not rig.workload.restore()
         assert rig.tally.writes == stores
         assert not rig.truth.matches(0, vpn, noise(2))
         assert rig.verifier.verify().compared == 200

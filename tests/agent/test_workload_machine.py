@@ -111,7 +111,7 @@ class WorkloadLife(RuleBasedStateMachine):
     @rule(answering=st.booleans())
     def restores(self, answering: bool) -> None:
         """A batch of what was lost or deferred."""
-        self.rig.workload.restore(answering=answering and self.rig.host.snapshot().reachable)
+        self.rig.workload.restore([] if answering and self.rig.host.snapshot().reachable else [0])
 
     @rule(later_s=st.integers(0, 20))
     def daemons(self, later_s: int) -> None:

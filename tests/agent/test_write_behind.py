@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from agent_helpers import DEADLINE_S, NS_PER_S, PAGE, FakeNode, noise
+from cramagent.behind import Behind
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.dram import Dram
 from cramagent.link import LinkState, NodeLink
 from cramagent.node_client import Region, Session
 from cramagent.performer import Performer
 from cramagent.policy.effects import NodeStatus, NodeWrite, NodeWritten
-from cramagent.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class SlowNode(FakeNode):
         self.noted: list[NodeWritten] = []
         self.broken: Exception | None = None
 
-    def write_behind(self, dpas: Sequence[int], data: bytes) -> WriteBehind | None:
+    def write_behind(self, dpas: Sequence[int], data: bytes) -> Behind[NodeWritten] | None:
         """As a link does."""
 
         def write() -> NodeWritten:
@@ -43,7 +43,7 @@ class SlowNode(FakeNode):
                 raise self.broken
             return self.write(dpas, data)
 
-        return WriteBehind(SYSTEM_CLOCK, write, self.noted.append)
+        return Behind(SYSTEM_CLOCK, write, self.noted.append)
 
 
 class Script:
@@ -75,7 +75,7 @@ def dram() -> Iterator[Dram]:
 def test_a_decision_waits_and_the_loop_goes_on(dram: Dram) -> None:
     """It is asked again until the answer is there; the bytes are those of the moment of the write."""
     node, script = SlowNode(), Script()
-    performer = Performer(dram, node, {}, node.write_behind)
+    performer = Performer(dram, [node], {})
     performer.begin(script.decide())
     assert not performer.resume()
     dram.copy(0, 1)
@@ -90,7 +90,7 @@ def test_a_decision_waits_and_the_loop_goes_on(dram: Dram) -> None:
 def test_one_decision_waits_at_a_time(dram: Dram) -> None:
     """Another one is driven to its end."""
     node, first, second = SlowNode(), Script(), Script()
-    performer = Performer(dram, node, {}, node.write_behind)
+    performer = Performer(dram, [node], {})
     performer.begin(first.decide())
     performer.begin(second.decide())
     assert len(second.answers) == 2
@@ -103,7 +103,7 @@ def test_one_decision_waits_at_a_time(dram: Dram) -> None:
 def test_what_breaks_behind_is_told_to_the_decision_and_to_the_loop(dram: Dram) -> None:
     """As an effect that raises in front is."""
     node, script = SlowNode(), Script()
-    performer = Performer(dram, node, {}, node.write_behind)
+    performer = Performer(dram, [node], {})
     performer.begin(script.decide())
     node.broken = OSError("gone bad")
     node.may_answer.set()
@@ -116,11 +116,8 @@ def test_what_breaks_behind_is_told_to_the_decision_and_to_the_loop(dram: Dram) 
 def test_without_a_link_nothing_waits(dram: Dram) -> None:
     """A port that cannot go on behind is asked in front."""
     node, script = FakeNode(), Script()
-    Performer(dram, node, {}).begin(script.decide())
+    Performer(dram, [node], {}).begin(script.decide())
     assert len(script.answers) == 2
-    other = Script()
-    Performer(dram, node, {}, lambda _dpas, _data: None).begin(other.decide())
-    assert len(other.answers) == 2
 
 
 class Client:

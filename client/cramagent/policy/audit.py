@@ -163,12 +163,18 @@ def _audit_shares(mm: Mm) -> None:
     for share, whole in (
         ("demotions", host.demotions),
         ("demotions_refused", host.demote_refused_no_more_writes + host.demote_refused_region_limit),
+        ("no_more_writes", host.no_more_writes),
         ("writebacks", host.writebacks),
+        ("writebacks_release", host.writebacks_release),
+        ("writebacks_balloon", host.writebacks_balloon),
+        ("writeback_no_room", host.writeback_no_room),
         ("trimmed_pages", host.trimmed_pages),
         ("closes", host.node_closes),
         ("opens", host.node_opens),
         ("sessions_lost", host.sessions_lost),
-        ("pages_lost", host.pages_lost),
+        ("pages_lost_reset", host.pages_lost_reset),
+        ("pages_lost_released", host.pages_lost_released),
+        ("pages_lost_poison", host.pages_lost_poison),
     ):
         counted = sum(getattr(node.counters, share) for node in mm.nodes)
         assert counted == whole, f"{share}: {whole} counted, {counted} on the nodes"

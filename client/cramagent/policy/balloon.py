@@ -81,3 +81,4 @@ class Balloon:
         if short > 0 and node.reachable:
             shrunk = yield from self._shrinker.shrink(short)
             mm.counters.writebacks_balloon += shrunk.moved
+            node.counters.writebacks_balloon += shrunk.moved

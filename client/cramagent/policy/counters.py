@@ -136,14 +136,26 @@ class NodeCounters:
     """DRAM pages that the node took."""
     demotions_refused: int = 0
     """Pages of demotions that ended with no more writes, or at the region's media limit."""
+    no_more_writes: int = 0
+    """Times that the device was first seen to take no more writes."""
     writebacks: int = 0
     """Device pages moved to a tier behind the node."""
+    writebacks_release: int = 0
+    writebacks_balloon: int = 0
+    writeback_no_room: int = 0
     trimmed_pages: int = 0
     closes: int = 0
     opens: int = 0
     sessions_lost: int = 0
-    pages_lost: int = 0
-    """Mapped pages lost with the session, to poison or to a forced release, counted per mapper."""
+    pages_lost_reset: int = 0
+    """Mapped pages lost with the session, counted per mapper, as the next two."""
+    pages_lost_released: int = 0
+    pages_lost_poison: int = 0
+
+    @property
+    def pages_lost(self) -> int:
+        """For any reason."""
+        return self.pages_lost_reset + self.pages_lost_released + self.pages_lost_poison
 
 
 class FaultCounts:

@@ -113,6 +113,7 @@ class Mm:
         lost = sum(self.lose(folio, LossCause.SESSION) for folio in node.placed.values())
         node.detach()
         node.counters.sessions_lost += 1
+        node.counters.pages_lost_reset += lost
         self.counters.pages_lost_reset += lost
         self.counters.sessions_lost += 1
         return lost
@@ -138,6 +139,7 @@ class Mm:
         node.trim.waiting = [dpa for dpa in node.trim.waiting if dpa < end]
         node.resize(logical_bytes)
         self.counters.pages_lost_released += lost
+        node.counters.pages_lost_released += lost
         return lost
 
     def poison_met(self, node: Node, dpas: Iterable[int]) -> None:
@@ -145,7 +147,9 @@ class Mm:
         for dpa in dpas:
             if self.is_missed(node, dpa):
                 folio = node.placed.pop(dpa)
-                self.counters.pages_lost_poison += self.lose(folio, LossCause.POISON)
+                lost = self.lose(folio, LossCause.POISON)
+                self.counters.pages_lost_poison += lost
+                node.counters.pages_lost_poison += lost
                 self.give_back(node, (dpa,))
 
     def is_missed(self, node: Node, dpa: int) -> bool:
@@ -162,7 +166,6 @@ class Mm:
                 self.vswap.add((folio,))
             self.move(pte, PageEvent.BYTES_LOST)
             self.lost_pages.append(LostPage(pte.space.number, pte.vpn, cause, node.number))
-        node.counters.pages_lost += len(folio.mappers)
         folio.settle(Backend.LOST, 0)
         return len(folio.mappers)
 

@@ -60,6 +60,7 @@ class Gate:
         room = min(self._room_bytes, reading.region_limit_bytes // 16)
         if reading.no_more_writes and not self._no_more_writes and not self._refused:
             self._counters.no_more_writes += 1
+            self._of_node.no_more_writes += 1
         self._no_more_writes = reading.no_more_writes
         self._level = OF_WATERMARK[reading.watermark]
         if reading.region_free_bytes >= room:
@@ -78,6 +79,7 @@ class Gate:
         """A write came back: the device takes no more. Holds until a reading shows more room."""
         if not self._no_more_writes and not self._refused:
             self._counters.no_more_writes += 1
+            self._of_node.no_more_writes += 1
         self._refused = True
         self._least_free = None
         self._work()

@@ -71,6 +71,7 @@ class Release:
         yield from drop_all(drops)
         moved = yield from self._shrinker.write_back_all(victims)
         mm.counters.writebacks_release += moved
+        node.counters.writebacks_release += moved
         if any(dpa >= node.allowed_bytes for dpa in node.trim.waiting):
             yield from self._trimmer.trim(now_ns, force=True)
 

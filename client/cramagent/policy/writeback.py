@@ -158,4 +158,5 @@ class Shrinker:
         counters.writebacks += moved
         node.counters.writebacks += moved
         counters.writeback_no_room += len(rest)
+        node.counters.writeback_no_room += len(rest)
         return Shrunk(moved, moved + len(poisoned))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from cramagent.link import LinkState
 from cramagent.metric_families import families
-from cramagent.picture import Picture
+from cramagent.picture import NodePicture, Picture
 from cramagent.policy.effects import NodeStatus, Tier
 from cramagent.policy.host import Host
 from cramagent.policy.settings import LEAST_DRAM_PAGES, PolicySettings
-from cramagent.tally import Tally
+from cramagent.tally import NodeTally, Tally
 from cxldev.config import PAGE_BYTES, DeviceConfig
 from cxldev.device import Device
 from cxldevd.metrics import status_families
@@ -70,9 +70,16 @@ def _of_agent() -> Iterable[Metric]:
             faults=host.faults.rows(),
             tally=Tally(),
             tiers={tier.value: (0, 0) for tier in Tier},
-            device_ns=dict.fromkeys(_OPERATIONS, 0),
-            refused_writes={status: 0 for status in NodeStatus if status is not NodeStatus.OK},
-            link=LinkState.UP,
+            nodes=(
+                NodePicture(
+                    number=0,
+                    device="device",
+                    tally=NodeTally(),
+                    device_ns=dict.fromkeys(_OPERATIONS, 0),
+                    refused_writes={status: 0 for status in NodeStatus if status is not NodeStatus.OK},
+                    link=LinkState.UP,
+                ),
+            ),
             pages_left_out=0,
         )
     )

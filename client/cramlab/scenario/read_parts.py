@@ -35,8 +35,8 @@ _NOT_OF_A_DEVICE: Final = frozenset(
 """Settings that the one who runs the scenario makes."""
 _NOT_OF_A_HOST: Final = frozenset(
     (
-        *("config", "device", "host", "metrics", "json", "ready-file", "quiet", "duration", "swap-dir"),
-        *("log-format", "log-level", "otlp-endpoint", "help"),
+        *("config", "device", "placement", "host", "metrics", "json", "ready-file", "quiet", "duration"),
+        *("swap-dir", "log-format", "log-level", "otlp-endpoint", "help"),
     )
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,55}", re.ASCII)

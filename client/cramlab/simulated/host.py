@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cramagent.attaching import RunFailed, attach
 from cramagent.link import NodeLink
 from cramagent.log import AgentLog
 from cramagent.machine import Machine
@@ -18,8 +19,7 @@ from cramagent.patterns import parse_pattern
 from cramagent.picture import Picture
 from cramagent.policy.effects import Tier
 from cramagent.report import exit_code
-from cramagent.runner import Pace, Runner
-from cramagent.session import RunFailed, attach
+from cramagent.runner import Runner
 from cramagent.sources import SourceError, parse_source
 from cramlab.simulated.clock import EmulatedClock
 from cramlab.simulated.tiers import TimedTier
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from cramagent.farewell import Ending
     from cramagent.messages import Message
-    from cramagent.runner import Ending
+    from cramagent.pace import Pace
     from cramlab.scenario.model import HostSpec
     from cramlab.simulated.clock import CpuCosts
     from cramlab.simulated.device import SimulatedDevice
@@ -152,7 +153,7 @@ class SimulatedHost:
                 self._pace,
                 log=AgentLog(lambda text: self.said.append((self._world.now_ns, text))),
                 publish=_nobody_scrapes,
-                note=lambda _, event: self._note(event, {}),
+                note=lambda _wall_time_ns, event, _node: self._note(event, {}),
             )
             ending = runner.run()
         except (RunFailed, SourceError, OSError) as failed:
@@ -177,7 +178,7 @@ class SimulatedHost:
         link = NodeLink(client, region(self.name, options, source), self._inbox, clock)
         pattern = parse_pattern(options["pattern"], options["seed"])
         plan = plan_of(options, policy_settings(options, source), pattern)
-        machine = Machine.build(plan, source, link, clock)
+        machine = Machine.build(plan, source, [link], clock)
         life.callback(machine.close)
         # The parts share this table: all of them meet the timed ones.
         costs, tiers = self._costs, machine.tiers
