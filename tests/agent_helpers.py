@@ -226,10 +226,19 @@ def rig_of(folder: Path, **wanted: Any) -> Iterator[Rig]:
 
 
 class RunningAgent:
-    """A whole agent in this process: its main loop runs in a thread, over a real port."""
+    """A whole agent in this process: its main loop runs in a thread, over real ports: one node for each."""
 
-    def __init__(self, address: str, source: Source, folder: Path, cleanup: ExitStack, **wanted: Any) -> None:
-        policy = PolicySettings(dram_pages=wanted.pop("dram_pages", 64), **wanted.pop("policy", {}))
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        source: Source,
+        folder: Path,
+        cleanup: ExitStack,
+        **wanted: Any,
+    ) -> None:
+        places = [addresses] if isinstance(addresses, str) else list(addresses)
+        dials = {"nodes": len(places), **wanted.pop("policy", {})}
+        policy = PolicySettings(dram_pages=wanted.pop("dram_pages", 64), **dials)
         region = Region(
             wanted.pop("host", "host-a"),
             wanted.pop("node_pages", 1024) * PAGE,
@@ -237,10 +246,10 @@ class RunningAgent:
             limit_bytes=wanted.pop("limit_bytes", None),
         )
         self.inbox: SimpleQueue[Message] = SimpleQueue()
-        client = NodeClient(
-            address, wanted.pop("timeout_ns", 2 * NS_PER_S), traces=wanted.pop("traces", None)
-        )
-        cleanup.callback(client.close)
+        timeout_ns, traces = wanted.pop("timeout_ns", 2 * NS_PER_S), wanted.pop("traces", None)
+        clients = [NodeClient(address, timeout_ns, traces=traces) for address in places]
+        for client in clients:
+            cleanup.callback(client.close)
         pattern = parse_pattern(wanted.pop("pattern", "scan"), 0)
         plan = Plan(
             policy,
@@ -251,7 +260,8 @@ class RunningAgent:
             wanted.pop("write_share", 0.0),
             seed=0,
         )
-        self.machine = Machine.build(plan, source, [NodeLink(client, region, self.inbox)])
+        links = [NodeLink(client, region, self.inbox) for client in clients]
+        self.machine = Machine.build(plan, source, links)
         cleanup.callback(self.machine.close)
         self.said: list[str] = []
         self._turned = threading.Condition()
@@ -326,10 +336,12 @@ class RunningAgent:
 
 
 @contextmanager
-def running_agent(address: str, source: Source, folder: Path, **wanted: Any) -> Iterator[RunningAgent]:
+def running_agent(
+    addresses: str | Sequence[str], source: Source, folder: Path, **wanted: Any
+) -> Iterator[RunningAgent]:
     """A started agent; stopped at the end, if it still runs."""
     with ExitStack() as cleanup:
-        agent = RunningAgent(address, source, folder, cleanup, **wanted)
+        agent = RunningAgent(addresses, source, folder, cleanup, **wanted)
         agent.start()
         try:
             yield agent

@@ -22,7 +22,7 @@ class ChangesSeen:
         self._values: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
 
-    def value(self, event: str, what: str, value: Any, **facts: Any) -> None:
+    def changed(self, event: str, what: str, value: Any, **facts: Any) -> None:
         """A value that is told when it is not what it was."""
         before = self._values.setdefault(event, value)
         if value != before:

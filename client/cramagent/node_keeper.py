@@ -136,8 +136,7 @@ class NodeKeeper:
             self.lines.tell("link_up", "the device answers again")
         elif state is LinkState.DOWN:
             machine.host.node_unreachable(number)
-            sentence = "the device does not answer: going on with DRAM and swap"
-            self.lines.tell("link_down", sentence, level=logging.WARNING)
+            self.lines.link_down()
         else:
             machine.host.node_lost(number)
             machine.workload.tell_losses()

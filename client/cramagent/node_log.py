@@ -32,6 +32,7 @@ class NodeLog:
         self._log = log
         self._node = node
         self._named = "" if alone else f"{node.device}: "
+        self._rest = "DRAM and swap" if alone else "DRAM, swap and the other devices"
         self._generation = ""
         """Of the last session that was over."""
         self._seen = ChangesSeen(self.tell)
@@ -51,6 +52,11 @@ class NodeLog:
         """What may storm."""
         log_often(event, level=level, facts=lambda: {**self._node.facts, **facts})
 
+    def link_down(self) -> None:
+        """Its pages stall."""
+        sentence = f"the device does not answer: going on with {self._rest}"
+        self.tell("link_down", sentence, level=logging.WARNING)
+
     def session_over(self, pages_lost: int) -> None:
         """And with it these pages."""
         link = self._node.link
@@ -69,9 +75,9 @@ class NodeLog:
     def look(self, now: NodeSnapshot, *, last: bool) -> None:
         """Tell what changed since the last look."""
         seen, counters = self._seen, now.counters
-        seen.value("transport_changed", "transport", self._node.link.client.transport)
-        seen.value("region_resized", "pages", now.pages)
-        seen.value("balloon_target_changed", "pages", now.balloon_target, pages_held=now.balloon_size)
+        seen.changed("transport_changed", "transport", self._node.link.client.transport)
+        seen.changed("region_resized", "pages", now.pages)
+        seen.changed("balloon_target_changed", "pages", now.balloon_target, pages_held=now.balloon_size)
         for counter, (event, what, facts) in _COUNTED.items():
             seen.growth(counters, counter, event, what, **facts)
         if more := seen.more(counters, "pages_lost_reset"):

@@ -47,7 +47,7 @@ class RunLog:
             return
         self._next_look_ns = now_ns + LOOK_NS
         now, counters = self._machine.host.snapshot(), self._machine.host.counters
-        self._seen.value("budget_changed", "pages", now.writable_ceiling)
+        self._seen.changed("budget_changed", "pages", now.writable_ceiling)
         for counter, (event, what) in _COUNTED.items():
             self._seen.growth(counters, counter, event, what)
         for log, node in zip(self.nodes, now.nodes, strict=True):

@@ -34,7 +34,8 @@ COST: Final = """
 
 Every label takes its values from a small fixed set, all of which are there from the start, but for three:
 `host` (as many as hosts are attached, at most the device's `--max-regions`), `code` (gRPC's seventeen, of
-each operation those that were met), and `generation` (one at a time, a new one at each power-on).
+each operation those that were met), and `generation` (one at a time, a new one at each power-on). `node` is
+one of an agent's nodes: a number from 0 on, in the order of `--device`; `cram_node_info` says where it is.
 
 | | series |
 |---|---:|
@@ -42,6 +43,7 @@ each operation those that were met), and `generation` (one at a time, a new one 
 | for each host that is attached | {each_host} |
 | for each of the {operations} operations and each code that it ever answered with | 1 |
 | an agent | {agent} |
+| for each node of an agent but the first | {each_node} |
 
 A scrape of the device reads its counters in one go, a few microseconds for each host, and looks at no page:
 it takes as long where a million are stored as where none is. Hosts wait for that reading alone; the text is
@@ -84,6 +86,7 @@ def cost(device: Sequence[Metric], agent: Sequence[Metric]) -> str:
         each_host=each_host,
         operations=len(set(by_history)),
         agent=sum(len(family.samples) for family in agent if not family.name.startswith(_NOT_OURS)),
+        each_node=sum("node" in sample.labels for family in agent for sample in family.samples),
     )
 
 

@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 OWN_LINES = {"lines_suppressed", "lines_dropped"}
 """Written by what both sides share."""
-WRITERS = {"log_event", "log_often", "tell", "_tell", "often", "_changed"}
+WRITERS = {"log_event", "log_often", "tell", "_tell", "often", "_changed", "changed"}
 FROM_TABLES = {
     "server/cxldevd/event_lines.py": set(EVENT_NAMES),
-    "client/cramagent/node_log.py": {
-        *("node_closed", "node_opened"),
-        *("no_more_writes", "bus_error_kill", "bus_error_rescue", "pages_lost"),
-    },
+    "client/cramagent/node_keeper.py": {"node_closed", "node_opened"},
+    "client/cramagent/node_log.py": {"no_more_writes", "pages_lost"},
+    "client/cramagent/run_log.py": {"bus_error_kill", "bus_error_rescue"},
 }
 """Files that write events whose names stand in tables."""
 

@@ -50,18 +50,18 @@ def _top(alerts: Alerts) -> list[Panel]:
     return [
         stat(
             "Device",
-            "Offline: accesses to device pages stall; DRAM and swap go on. Look at the device and the "
-            "network.",
+            "Offline: a device does not answer. Accesses to its pages stall; all else goes on. Look at the "
+            "device and the network.",
             COUNT,
-            Query(of_agent("cram_node_online")),
+            Query(f"min by (instance) ({of_agent('cram_node_online')})"),
             words=words.online(alerts),
         ),
         stat(
             "Node",
-            "Closed: pressure is high; what is cold goes to swap, and the coldest device pages are written "
-            "back.",
+            "Closed: a node's pressure is high; what is cold goes to another, or to swap, and its coldest "
+            "pages are written back.",
             COUNT,
-            Query(of_agent("cram_node_open")),
+            Query(f"min by (instance) ({of_agent('cram_node_open')})"),
             words=words.OPEN,
         ),
         stat(

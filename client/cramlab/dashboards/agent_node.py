@@ -91,8 +91,8 @@ def frees(alerts: Alerts) -> list[Panel]:
             "Pages that wait, and pages given back a second. Waiting with nothing given back: the device "
             "does not answer TRIM, and its media is not free.",
             COUNT,
-            Query(of_agent("cram_trim_waiting_pages"), "waiting"),
-            agent_rate("cram_trimmed_pages_total", "trimmed a second"),
+            Query(f"sum({of_agent('cram_trim_waiting_pages')})", "waiting"),
+            Query(f"sum(rate({of_agent('cram_trimmed_pages_total')}[{RATE}]))", "trimmed a second"),
         ),
     ]
 
@@ -102,15 +102,15 @@ def node(alerts: Alerts) -> list[Panel]:
     return [
         lines(
             "Pressure",
-            "0 to 1000: what the device's watermarks add up to. The node closes and opens at two levels of "
+            "0 to 1000: what each device's watermarks add up to. Its node closes and opens at two levels of "
             "it (--close-pressure, --open-pressure).",
             COUNT,
-            Query(of_agent("cram_pressure"), "pressure"),
+            Query(of_agent("cram_pressure"), "node {{node}}"),
         ),
         states(
             "Node",
             "When it took demotions.",
-            Query(of_agent("cram_node_open"), "node"),
+            Query(of_agent("cram_node_open"), "node {{node}}"),
             words=words.OPEN,
         ),
         lines(
@@ -125,10 +125,15 @@ def node(alerts: Alerts) -> list[Panel]:
             "Heard, missed, late and repeated. Missed ones cost a telemetry call; pressure is right again "
             "after it.",
             A_SECOND,
-            agent_rate("cram_events_total", "heard"),
-            agent_rate("cram_events_missed_total", "missed"),
-            agent_rate("cram_events_late_total", "late"),
-            agent_rate("cram_events_repeated_total", "repeated"),
+            *(
+                Query(f"sum(rate({of_agent(f'cram_events{kind}_total')}[{RATE}]))", legend)
+                for kind, legend in (
+                    ("", "heard"),
+                    ("_missed", "missed"),
+                    ("_late", "late"),
+                    ("_repeated", "repeated"),
+                )
+            ),
         ),
         lines(
             "Device time, by operation",
@@ -140,7 +145,7 @@ def node(alerts: Alerts) -> list[Panel]:
         states(
             "Device",
             "When it answered.",
-            Query(of_agent("cram_node_online"), "device"),
+            Query(of_agent("cram_node_online"), "device of node {{node}}"),
             words=words.online(alerts),
             marks=[alerts.mark("CramNodeOffline", "cram_node_online")],
         ),
@@ -170,7 +175,9 @@ def losses(alerts: Alerts) -> list[Panel]:
             "A lost session takes everything on the device with it; stalled accesses wait for a device that "
             "does not answer.",
             COUNT,
-            Query(f"increase({of_agent('cram_sessions_lost_total')}[{RATE}])", "sessions lost"),
+            Query(
+                f"increase({of_agent('cram_sessions_lost_total')}[{RATE}])", "sessions lost, node {{node}}"
+            ),
             Query(f"increase({of_agent('cram_stalls_total')}[{RATE}])", "stalled accesses"),
             marks=[alerts.mark("CramLeaseLost", "cram_sessions_lost_total")],
         ),

@@ -213,8 +213,8 @@ def _regions() -> Panel:
 
 
 def _hosts(alerts: Alerts) -> Panel:
-    def each(expression: str) -> str:
-        return f"max by (host) ({by_host(expression)})"
+    def each(expression: str, of: str = "max") -> str:
+        return f"{of} by (host) ({by_host(expression)})"
 
     def counted(metric: str) -> str:
         return f"sum by (host) ({by_host(f'increase({metric}{{{AGENT}}}[$__range])')})"
@@ -225,8 +225,8 @@ def _hosts(alerts: Alerts) -> Panel:
         "are the price of a small writable budget; bus errors and lost pages are what must not be.",
         {"host": ("Host", HOST_LINK)},
         [
-            Column("Device", each(f"cram_node_online{{{AGENT}}}"), words=words.online(alerts)),
-            Column("Node", each(f"cram_node_open{{{AGENT}}}"), words=words.OPEN),
+            Column("Device", each(f"cram_node_online{{{AGENT}}}", "min"), words=words.online(alerts)),
+            Column("Node", each(f"cram_node_open{{{AGENT}}}", "min"), words=words.OPEN),
             Column("Pressure", each(f"cram_pressure{{{AGENT}}}")),
             Column("Faults", each(f"instance:cram_faults:rate5m{{{AGENT}}}"), A_SECOND),
             Column("Fault p99", each(f"instance:cram_fault_seconds:p99_5m{{{AGENT}}}"), SECONDS),
