@@ -72,6 +72,8 @@ class Accesses:
         """Pages of the batch of loads under way that met a bus error."""
         self._loading: tuple[list[tuple[int, int]], Sequence[int], Suspended[list[Access]]] | None = None
         """What of it lies on the device, the frames that it is read to, and the decision that reads it."""
+        self._numbers: dict[int, int] = {}
+        """`host_space` when it began."""
 
     @property
     def batch_pages(self) -> int:
@@ -102,7 +104,7 @@ class Accesses:
         self._spend(accesses=len(pages))
         numbers = self.host_space
         host_pages = [(numbers[space], vpn) for space, vpn in pages]
-        self._failed = []
+        self._failed, self._numbers = [], dict(numbers)
         on_node: list[int] = []
         done = 0
         while done < len(pages):
@@ -130,13 +132,22 @@ class Accesses:
             pages, frames, loading = self._loading
             self._loading = None
             answers = self._performer.finish(loading)
+            if self._numbers != self.host_space:
+                # A store has killed one: what its pages held is nobody's any more.
+                left = [place for place, (space, _) in enumerate(pages) if self._is_there(space)]
+                pages, frames = [pages[place] for place in left], [frames[place] for place in left]
+                answers = [answers[place] for place in left]
             if answers.count(ON_NODE) == len(answers):
                 self._compare_frames(pages, frames)
             else:
                 # What has moved since was copied to its scratch frame.
                 self._compare_answered(pages, answers, frames)
-        failed, self._failed = self._failed, []
+        failed, self._failed = [page for page in self._failed if self._is_there(page[0])], []
         return failed
+
+    def _is_there(self, space: int) -> bool:
+        """Whether the batch of loads began in the space that has this name now."""
+        return self.host_space.get(space) == self._numbers.get(space)
 
     def _compare_answered(
         self, pages: Sequence[tuple[int, int]], answers: Sequence[Access], scratch: Sequence[int] = ()

@@ -35,7 +35,7 @@ _SAY_NS: Final = 1_000_000_000
 
 
 class NodeKeeper:
-    """Made once the node is attached, or known not to be."""
+    """The hands of one node's link, in the main loop."""
 
     def __init__(self, machine: Machine, node: Attachment, lines: NodeLog, note: Note) -> None:
         self.node: Final = node
@@ -43,8 +43,8 @@ class NodeKeeper:
         self._machine = machine
         self._note = note
         self._changes = NodeChanges()
-        attached = machine.host.snapshot().nodes[node.number].attached
-        self._host_knows = LinkState.UP if attached else LinkState.OVER
+        self._host_knows: LinkState | None = None
+        """None: nobody has looked yet."""
         self._was_open = True
         self._next_say_ns = 0
         self._losses_said = 0
@@ -128,6 +128,9 @@ class NodeKeeper:
     def tell_host(self) -> None:
         """Bring the policy to what the link knows, once for each change."""
         machine, number, state = self._machine, self.node.number, self.node.link.state
+        if self._host_knows is None:
+            attached = machine.host.snapshot().nodes[number].attached
+            self._host_knows = LinkState.UP if attached else LinkState.OVER
         if state is self._host_knows:
             return
         self._host_knows = state

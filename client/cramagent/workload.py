@@ -218,12 +218,10 @@ class Workload:
             is_write = [draw() < share for _ in reads]
             writes = list(compress(reads, is_write))
             reads = list(compress(reads, map(not_, is_write)))
-        numbers = dict(self.spaces)
         self._accesses.begin_load(reads)
         self._rewrite(writes)
         for space, vpn in self._accesses.end_load():
-            # A space that a store has killed meanwhile has no such page any more.
-            if self.spaces.get(space) == numbers[space] and not self._killed(space):
+            if space in self.spaces and not self._killed(space):
                 self._lose(space, vpn)
         return len(reads) + len(writes)
 

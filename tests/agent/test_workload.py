@@ -150,6 +150,26 @@ def test_loads_and_promotions_of_a_batch_are_one_read(tmp_path: Path) -> None:
         assert rig.tally.mismatched == 0
 
 
+def test_loads_of_a_space_that_a_store_kills_say_nothing(tmp_path: Path) -> None:
+    """They were to be read behind the stores of their batch: by then it is gone, and its pages are nobody's."""
+    settings = {"budget_pages": 200, "on_bus_error": OnBusError.KILL}
+    with rig_of(tmp_path, write_share=0.5, settings=settings) as rig:
+        fill(rig, 200)
+        vpns = on_node(rig)
+        for first in range(0, len(vpns), 32):
+            # Writable already: no promotion takes the loads along before the store is refused.
+            some = vpns[first : first + 32]
+            rig.accesses.store(0, some, b"".join(prose(vpn) for vpn in some))
+        for _ in range(20):
+            rig.node.refuse_write = NodeStatus.NO_MORE_WRITES
+            rig.workload.draw(60)
+            if rig.tally.killed:
+                break
+        assert rig.tally.killed == 1
+        assert rig.tally.mismatched == 0
+        assert rig.host.counters.stores_refused == 1
+
+
 def test_poison_is_a_bus_error_and_the_page_is_stored_anew(rig: Rig) -> None:
     """Counted once as lost, recorded, freed, and brought back from the source."""
     fill(rig, 200)
