@@ -151,7 +151,7 @@ def test_loads_and_promotions_of_a_batch_are_one_read(tmp_path: Path) -> None:
 
 
 def test_loads_of_a_space_that_a_store_kills_say_nothing(tmp_path: Path) -> None:
-    """They were to be read behind the stores of their batch: by then it is gone, and its pages are nobody's."""
+    """They were to be read behind the stores of their batch: by then its pages are nobody's."""
     settings = {"budget_pages": 200, "on_bus_error": OnBusError.KILL}
     with rig_of(tmp_path, write_share=0.5, settings=settings) as rig:
         fill(rig, 200)
