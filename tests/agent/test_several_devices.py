@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from agent_helpers import running_agent
 from cramagent.cli import cli
-from cramagent.policy.settings import Placement
+from cramagent.policy.settings import OnBusError, Placement
 from cramagent.report import exit_code, make_report, summary
 from cramagent.sources import Synthetic
 from cramagent.sources.synthetic import SyntheticSource
@@ -93,7 +93,8 @@ def test_a_reset_of_one_loses_its_pages_alone(benches: list[Bench], tmp_path: Pa
 
 def test_an_exhausted_one_closes_and_the_other_goes_on(benches: list[Bench], tmp_path: Path) -> None:
     """Its pages are written back; what is cold goes to the open one."""
-    with running_agent(addresses(benches), small(forks=0), tmp_path, policy=SPREAD, write_share=0.3) as agent:
+    policy = {**SPREAD, "on_bus_error": OnBusError.RESCUE}
+    with running_agent(addresses(benches), small(forks=0), tmp_path, policy=policy, write_share=0.3) as agent:
         agent.wait_for(spread, "both have pages")
         benches[0].inject(exhaustion=operator_pb2.ExhaustionFault(share_milli=1000))
         agent.wait_for(lambda machine: not machine.host.is_open(0), "its node to close")
