@@ -51,8 +51,8 @@ NOT_OF_PYTHON = (
     *("lib-dynload/_tkinter*", "lib-dynload/_xx*", "lib-dynload/ossaudiodev*", "lib-dynload/readline*"),
     *("lib-dynload/xx*", "lib-dynload/_ctypes_test*", "lib-dynload/nis.*", "lib-dynload/spwd*"),
 )
-LOADED_BY_NAME = ("libgcc_s.so.1",)
-"""By libc, when a thread ends; no program is linked with it."""
+LOADED_BY_NAME = ("libgcc_s.so.1", "libzstd.so.1")
+"""By libc, when a thread ends; by the device, to read faster. No program is linked with them."""
 
 NOBODY = 65532
 PASSWD = f"root:x:0:0::/:/nologin\ncramulator:x:{NOBODY}:{NOBODY}::/tmp:/nologin\n"
