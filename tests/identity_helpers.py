@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import trustme
 from google.protobuf import message_factory
+from google.rpc import status_pb2
 
 from cramwire.channel import ClientCredentials, open_channel
-from cramwire.refusal import read_refusal
+from cramwire.refusal import CODES, Refused, read_refusal, refusal_of
+from cramwire.transfer_messages import take_answer
 from cramwire.v1 import device_pb2, lane_pb2, memory_pb2, operator_pb2
 from cxldevd.identity.credentials import Credentials, Identity
 from server_helpers import DEADLINE_S, PAGE
@@ -40,17 +42,23 @@ def outcome(channel: grpc.Channel, method: MethodDescriptor, fields: dict[str, A
     What the device itself refuses (a fault without a kind, say) has passed the gate.
     """
     request: Message = message_factory.GetMessageClass(method.input_type)()
+    # Of a stream, whose messages hold one of several commands: the first kind.
+    filled = getattr(request, method.input_type.fields[0].name) if method.client_streaming else request
     for name, value in fields.items():
-        if name in method.input_type.fields_by_name:
-            setattr(request, name, value)
+        if name in filled.DESCRIPTOR.fields_by_name:
+            setattr(filled, name, value)
     path = f"/{method.containing_service.full_name}/{method.name}"
-    make = channel.unary_stream if method.server_streaming else channel.unary_unary
+    make: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+    if method.client_streaming:
+        make = channel.stream_stream
     call: Any = make(path, lambda message: message.SerializeToString(), lambda answer: answer)
     try:
-        answer = call(request, timeout=DEADLINE_S)
+        answer = call(iter((request,)) if method.client_streaming else request, timeout=DEADLINE_S)
         if method.server_streaming:
-            next(answer)
+            first = next(answer)
             answer.cancel()
+            if method.client_streaming and isinstance(said := take_answer(first), status_pb2.Status):
+                raise Refused(refusal_of(CODES[said.code], said.message, said))
     except grpc.RpcError as error:
         refusal = read_refusal(error)
         stopped = {"UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "UNAVAILABLE", "INTERNAL"}

@@ -1,4 +1,4 @@
-"""MemoryService over a lane, in the shape of its gRPC stub: so that the same tests run over both."""
+"""MemoryService over other roads in the shape of its gRPC stub: so that the same tests run over all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from cramagent.roads import GrpcRoad, LaneRoad, Road, lane_of
+from cramagent.transfer import TransferRoad
 from cramwire.v1 import memory_pb2, memory_pb2_grpc
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ class _Method:
         return self._call(request, timeout)
 
 
-class LaneStub:
-    """Opens a lane for each session that it is asked about, if the device gives one."""
+class RoadStub:
+    """Makes each call on the road that `_road` gives."""
 
-    def __init__(self, channel: grpc.Channel, address: str) -> None:
-        self._channel, self._address = channel, address
+    def __init__(self, channel: grpc.Channel) -> None:
         self._grpc = GrpcRoad(channel)
-        self._lanes: dict[tuple[str, str], LaneRoad] = {}
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
         self.Write = _Method(self._write, stub.Write)
         self.Read = _Method(self._read, stub.Read)
@@ -46,19 +45,10 @@ class LaneStub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
-            for lane in self._lanes.values():
-                stack.callback(lane.close)
+        raise NotImplementedError
 
     def _road(self, request: Any) -> Road:
-        key = (request.session, request.generation)
-        if key not in self._lanes:
-            try:
-                lane = lane_of(self._channel, self._address, request, _TIMEOUT_S)
-            except grpc.RpcError:  # no such session, say: the call itself shall tell
-                return self._grpc
-            self._lanes[key] = LaneRoad(lane, request, self._grpc)
-        return self._lanes[key]
+        raise NotImplementedError
 
     def _write(self, request: memory_pb2.WriteRequest, timeout: float) -> memory_pb2.WriteResponse:
         return self._road(request).write(request, list(request.dpas), request.data, timeout=timeout)
@@ -78,3 +68,42 @@ class LaneStub:
 
     def _flush(self, request: memory_pb2.FlushRequest, timeout: float) -> memory_pb2.FlushResponse:
         return self._road(request).flush(request, timeout=timeout)
+
+
+class LaneStub(RoadStub):
+    """Opens a lane for each session that it is asked about, if the device gives one."""
+
+    def __init__(self, channel: grpc.Channel, address: str) -> None:
+        super().__init__(channel)
+        self._channel, self._address = channel, address
+        self._lanes: dict[tuple[str, str], LaneRoad] = {}
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as stack:
+            for lane in self._lanes.values():
+                stack.callback(lane.close)
+
+    def _road(self, request: Any) -> Road:
+        key = (request.session, request.generation)
+        if key not in self._lanes:
+            try:
+                lane = lane_of(self._channel, self._address, request, _TIMEOUT_S)
+            except grpc.RpcError:  # no such session, say: the call itself shall tell
+                return self._grpc
+            self._lanes[key] = LaneRoad(lane, request, self._grpc)
+        return self._lanes[key]
+
+
+class TransferStub(RoadStub):
+    """On calls that stay open."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._transfers = TransferRoad(channel, self._grpc)
+
+    def __exit__(self, *_: object) -> None:
+        self._transfers.close()
+
+    def _road(self, request: Any) -> Road:
+        del request
+        return self._transfers

@@ -27,7 +27,7 @@ from cxldevd.addresses import Address
 from cxldevd.clock import ManualClock
 from cxldevd.service import Cxldevd, serve
 from cxldevd.settings import Settings
-from lane_helpers import LaneStub
+from lane_helpers import LaneStub, TransferStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ _transport = ["grpc"]
 
 @contextmanager
 def transport(name: str) -> Iterator[None]:
-    """While this is entered, new benches have MemoryService over this transport: grpc or lane."""
+    """While this is entered, new benches have MemoryService over this transport: grpc, transfer or lane."""
     _transport.append(name)
     try:
         yield
@@ -154,6 +154,9 @@ class Bench:
         if _transport[-1] == "lane":
             lanes = cleanup.enter_context(LaneStub(self.host_channel, service.address))
             self.memory = cast("memory_pb2_grpc.MemoryServiceStub", lanes)
+        elif _transport[-1] == "transfer":
+            transfers = cleanup.enter_context(TransferStub(self.host_channel))
+            self.memory = cast("memory_pb2_grpc.MemoryServiceStub", transfers)
         self.faults = operator_pb2_grpc.FaultServiceStub(self.operator_channel)
         self.oracle = operator_pb2_grpc.OracleServiceStub(self.operator_channel)
 

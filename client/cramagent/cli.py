@@ -84,7 +84,8 @@ def cli() -> None:
 @option("--device-timeout", "How long a device that does not answer is asked.", type=TimeType(), default="3s")
 @option(
     "--transport",
-    "How pages travel. auto: shared memory where the device is on a unix socket of this machine.",
+    "How pages travel. auto: shared memory where the device is on a unix socket of this machine, else "
+    "grpc: on calls that stay open. calls: each command a call by itself.",
     type=click.Choice(TRANSPORTS),
     default="auto",
 )

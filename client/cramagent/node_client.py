@@ -23,6 +23,7 @@ from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWr
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, tell_refusal, unanswered
 from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
+from cramagent.transfer import TransferRoad
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, device_pb2_grpc, types_pb2
 
@@ -92,7 +93,11 @@ class NodeClient:
         self.channel: Final = NamedChannel(channel or open_channel(address), traces)
         self._clock = clock
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
-        self._grpc = GrpcRoad(self.channel)
+        calls = GrpcRoad(self.channel)
+        # A span goes with a call's metadata: where calls are traced, each is one by itself.
+        alone = transport == "calls" or traces is not None
+        self._transfers = None if alone else TransferRoad(self.channel, calls)
+        self._grpc: Road = self._transfers or calls
         self._lane: LaneRoad | None = None
         self._closed = clock.flag()
         self._pages_per_request = self._ranges_per_trim = 1
@@ -112,6 +117,8 @@ class NodeClient:
         """End waiting and close the channel."""
         self._closed.set()
         self._leave_lane()
+        if self._transfers is not None:
+            self._transfers.close()
         # It waits for requests that are cancelled and stuck in a socket whose reader stands still.
         self._clock.start("channel-close", self.channel.close).join(_CLOSE_S)
 
@@ -337,7 +344,7 @@ class NodeClient:
             NodeSilent: likewise, and the region may not have been given back.
         """
         self._leave_lane()
-        if self._transport == "grpc":
+        if self._transport in {"grpc", "calls"}:
             return
         try:
             lane = lane_of(self.channel, self.address, session, self._left(until))

@@ -1,8 +1,8 @@
-"""Two roads to MemoryService: gRPC, always there, and a lane, for a host on the device's machine.
+"""Roads to MemoryService: gRPC's calls, always there, and a lane, for a host on the device's machine.
 
-Both raise `grpc.RpcError` where the device says no; `read_refusal` reads either. A lane that is gone, or that
-has no room for a request, or belongs to another session, is no error: the call takes the other road. All
-four calls may be repeated safely.
+`cramagent.transfer` has a third: gRPC's calls that stay open. All raise `grpc.RpcError` where the device
+says no; `read_refusal` reads any. A lane that is gone, or that has no room for a request, or belongs to
+another session, is no error: the call takes the other road. All four calls may be repeated safely.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _FLUSHED_AT_ONCE: Final = 64 << 10
 NO_ANSWER: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 """What a call ends with where the device said nothing: asking again may help."""
 
-Transport = Literal["auto", "grpc", "lane"]
+Transport = Literal["auto", "grpc", "calls", "lane"]
 TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
-"""auto: a lane where there is one. lane: attach fails where there is none."""
+"""auto: a lane where there is one. lane: attach fails where there is none. calls: gRPC, each command a call
+by itself; grpc: on calls that stay open, where the device has them."""
 
 
 class LaneUnavailable(Exception):
@@ -137,17 +138,21 @@ class GrpcRoad:
         self, session: Session, ranges: Sequence[tuple[int, int]], *, timeout: float
     ) -> memory_pb2.TrimResponse:
         """See `Road`."""
-        request = memory_pb2.TrimRequest(
-            session=session.session,
-            generation=session.generation,
-            ranges=[types_pb2.DpaRange(start=start, length=length) for start, length in ranges],
-        )
-        return self._memory.Trim(request, timeout=timeout)
+        return self._memory.Trim(trim_request(session, ranges), timeout=timeout)
 
     def flush(self, session: Session, *, timeout: float) -> memory_pb2.FlushResponse:
         """See `Road`."""
         request = memory_pb2.FlushRequest(session=session.session, generation=session.generation)
         return self._memory.Flush(request, timeout=timeout)
+
+
+def trim_request(session: Session, ranges: Sequence[tuple[int, int]]) -> memory_pb2.TrimRequest:
+    """The message that gives (start, length) up."""
+    return memory_pb2.TrimRequest(
+        session=session.session,
+        generation=session.generation,
+        ranges=[types_pb2.DpaRange(start=start, length=length) for start, length in ranges],
+    )
 
 
 def _in_time(method: grpc.UnaryUnaryMultiCallable[bytes, R], request: bytes, timeout: float) -> R:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     _UnaryUnary = grpc.UnaryUnaryClientInterceptor[Any, Any]
     _UnaryStream = grpc.UnaryStreamClientInterceptor[Any, Any]
+    _StreamStream = grpc.StreamStreamClientInterceptor[Any, Any]
 else:
     # Generic in their stubs only.
     _UnaryUnary, _UnaryStream = grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
+    _StreamStream = grpc.StreamStreamClientInterceptor
 
 _AUTHORIZATION: Final = "authorization"
 _LOCAL: Final = ("unix:", "127.", "localhost:", "[::1]:")
@@ -149,7 +151,7 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-class _ShowToken(_UnaryUnary, _UnaryStream):
+class _ShowToken(_UnaryUnary, _UnaryStream, _StreamStream):
     """Adds the token to every call."""
 
     def __init__(self, token: Callable[[], str]) -> None:
@@ -162,6 +164,12 @@ class _ShowToken(_UnaryUnary, _UnaryStream):
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """A call that is answered by a stream."""
         return continuation(self._with_token(client_call_details), request)
+
+    def intercept_stream_stream(
+        self, continuation: Any, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        """A call of streams both ways."""
+        return continuation(self._with_token(client_call_details), request_iterator)
 
     def _with_token(self, of: Any) -> Any:
         metadata = [*(of.metadata or ()), (_AUTHORIZATION, f"Bearer {self._token()}")]

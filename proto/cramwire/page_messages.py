@@ -24,7 +24,7 @@ READ_METHOD: Final = "/cramwire.v1.MemoryService/Read"
 
 _LENGTH_DELIMITED: Final = 2
 _VARINT: Final = 0
-_LONGEST_LENGTH: Final = 5
+LONGEST_LENGTH: Final = 5
 """Bytes of a length: of messages below 2 GiB."""
 _LONGEST_VARINT: Final = 10
 _LONGEST_TAIL: Final = 1 + _LONGEST_VARINT
@@ -60,14 +60,19 @@ def pack_dpas(dpas: Sequence[int]) -> bytes:
 
 def put_write_request(session: str, generation: str, dpas: Buffer, pieces: Sequence[Buffer]) -> bytes:
     """A WriteRequest of `dpas` (u64, little-endian) and the pages in `pieces`."""
+    return b"".join(request_parts(session, generation, dpas, pieces))
+
+
+def request_parts(session: str, generation: str, dpas: Buffer, pieces: Sequence[Buffer]) -> list[Buffer]:
+    """A WriteRequest as `put_write_request` joins it; without pieces, a ReadRequest."""
     parts: list[Buffer] = []
     for field, value in enumerate((session.encode(), generation.encode(), dpas), start=1):
         if len(value):
-            parts += [_tag(field, _LENGTH_DELIMITED), _varint(len(value)), value]
+            parts += [tag(field), varint(len(value)), value]
     size = sum(map(len, pieces))
     if size:
-        parts += [_tag(4, _LENGTH_DELIMITED), _varint(size), *pieces]
-    return b"".join(parts)
+        parts += [tag(4), varint(size), *pieces]
+    return parts
 
 
 def put_read_request(session: str, generation: str, dpas: Buffer) -> bytes:
@@ -78,18 +83,25 @@ def put_read_request(session: str, generation: str, dpas: Buffer) -> bytes:
 def put_read_response(pieces: Sequence[Buffer], device_ns: int) -> bytes:
     """A ReadResponse with these pages."""
     size = sum(map(len, pieces))
-    parts: list[Buffer] = [_tag(1, _LENGTH_DELIMITED), _varint(size), *pieces] if size else []
+    parts: list[Buffer] = [tag(1), varint(size), *pieces] if size else []
     if device_ns:
-        parts += [_tag(2, _VARINT), _varint(device_ns)]
+        parts += [tag(2, _VARINT), varint(device_ns)]
     return b"".join(parts)
 
 
 class ReadReply:
     """A ReadResponse whose pages are written where they stand in it: the message is never joined."""
 
-    def __init__(self, size: int) -> None:
-        """Room for `size` bytes of pages, above 0, all zeros."""
-        head = _tag(1, _LENGTH_DELIMITED) + _varint(size)
+    def __init__(self, size: int, inside: int = 0) -> None:
+        """Room for `size` bytes of pages, above 0, all zeros. `inside`: the field of a message around it."""
+        head = tag(1) + varint(size)
+        self._length_bytes = 0
+        if inside:
+            # How long the reply is, its end will tell; never by so much that the length needs more bytes,
+            # unless it is none of whole pages: then it takes one that it could do without.
+            longest = varint(len(head) + size + _LONGEST_TAIL)
+            self._length_bytes = len(longest)
+            head = tag(inside) + longest + head
         self._end = len(head) + size
         self._message = BytesIO()
         self._message.write(head)
@@ -108,14 +120,18 @@ class ReadReply:
         """
         self.pages.release()
         self._memory.release()
+        tail = tag(2, _VARINT) + varint(device_ns) if device_ns else b""
+        if self._length_bytes:
+            self._message.seek(1)
+            inside = self._end + len(tail) - 1 - self._length_bytes
+            self._message.write(varint(inside, self._length_bytes))
         self._message.seek(self._end)
-        if device_ns:
-            self._message.write(_tag(2, _VARINT) + _varint(device_ns))
+        self._message.write(tail)
         self._message.truncate()
         return self._message.getvalue()
 
 
-def take_write_request(message: bytes) -> PageRequest:
+def take_write_request(message: Buffer) -> PageRequest:
     """A WriteRequest.
 
     Raises:
@@ -124,11 +140,11 @@ def take_write_request(message: bytes) -> PageRequest:
     plain = _plain_request(message, fields=4)
     if plain is not None:
         return plain
-    parsed = memory_pb2.WriteRequest.FromString(message)
+    parsed = memory_pb2.WriteRequest.FromString(bytes(message))
     return PageRequest(parsed.session, parsed.generation, pack_dpas(parsed.dpas), parsed.data)
 
 
-def take_read_request(message: bytes) -> PageRequest:
+def take_read_request(message: Buffer) -> PageRequest:
     """A ReadRequest.
 
     Raises:
@@ -137,11 +153,11 @@ def take_read_request(message: bytes) -> PageRequest:
     plain = _plain_request(message, fields=3)
     if plain is not None:
         return plain
-    parsed = memory_pb2.ReadRequest.FromString(message)
+    parsed = memory_pb2.ReadRequest.FromString(bytes(message))
     return PageRequest(parsed.session, parsed.generation, pack_dpas(parsed.dpas), b"")
 
 
-def take_read_response(message: bytes) -> ReadPages:
+def take_read_response(message: Buffer) -> ReadPages:
     """A ReadResponse.
 
     Raises:
@@ -150,23 +166,23 @@ def take_read_response(message: bytes) -> ReadPages:
     end = len(message)
     data: bytes | memoryview = b""
     at = 0
-    if message[:1] == _tag(1, _LENGTH_DELIMITED):
-        size, at = _take_varint(message, 1, _LONGEST_LENGTH)
+    if message[:1] == tag(1):
+        size, at = take_varint(message, 1, LONGEST_LENGTH)
         if at < 0 or at + size > end:
             at = -1
         else:
             data, at = memoryview(message)[at : at + size], at + size
     if at == end:
         return ReadPages(data, 0)
-    if at >= 0 and message[at : at + 1] == _tag(2, _VARINT):
-        device_ns, at = _take_varint(message, at + 1, _LONGEST_VARINT)
+    if at >= 0 and message[at : at + 1] == tag(2, _VARINT):
+        device_ns, at = take_varint(message, at + 1, _LONGEST_VARINT)
         if at == end and device_ns <= _U64:
             return ReadPages(data, device_ns)
-    parsed = memory_pb2.ReadResponse.FromString(message)
+    parsed = memory_pb2.ReadResponse.FromString(bytes(message))
     return ReadPages(parsed.data, parsed.device_ns)
 
 
-def _plain_request(message: bytes, fields: int) -> PageRequest | None:
+def _plain_request(message: Buffer, fields: int) -> PageRequest | None:
     """A request in plain form; None if it is anything else, right or wrong."""
     end, at, last = len(message), 0, 0
     view = memoryview(message)
@@ -175,7 +191,7 @@ def _plain_request(message: bytes, fields: int) -> PageRequest | None:
         field, kind = message[at] >> 3, message[at] & 7
         if kind != _LENGTH_DELIMITED or not last < field <= fields:
             return None
-        size, at = _take_varint(message, at + 1, _LONGEST_LENGTH)
+        size, at = take_varint(message, at + 1, LONGEST_LENGTH)
         if at < 0 or at + size > end:
             return None
         found[field] = view[at : at + size]
@@ -191,20 +207,22 @@ def _plain_request(message: bytes, fields: int) -> PageRequest | None:
     return PageRequest(session, generation, dpas, found[4] if fields == 4 else b"")
 
 
-def _tag(field: int, kind: int) -> bytes:
+def tag(field: int, kind: int = _LENGTH_DELIMITED) -> bytes:
+    """What stands before a field's value."""
     return bytes((field << 3 | kind,))
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int, least: int = 1) -> bytes:
+    """A number, in `least` bytes or more."""
     out = bytearray()
-    while value > 0x7F:
+    while value > 0x7F or len(out) < least - 1:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
 
 
-def _take_varint(message: bytes, at: int, longest: int) -> tuple[int, int]:
+def take_varint(message: Buffer, at: int, longest: int) -> tuple[int, int]:
     """A number and the position behind it; that is -1 where there is no number so short."""
     value = 0
     for count, byte in enumerate(message[at : at + longest]):

@@ -242,6 +242,8 @@ class Service(_Handler):
         self._max_queued = max_queued
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._queued_in: dict[str, CountedPool] = {}
+        self._stay_open: dict[str, int] = {}
+        """Calls that run for long, and are none that wait."""
         self._operations: dict[str, str] = {}
 
     @property
@@ -283,6 +285,15 @@ class Service(_Handler):
         self._methods[path] = grpc.unary_stream_rpc_method_handler(call, None, serialize)
         self._operations[path] = operation
 
+    def exchange(self, method: str, operation: str, call: Any, pool: CountedPool, most_open: int) -> None:
+        """Serve a method that takes a stream and answers with one, of messages as they are."""
+        self._guard.metrics.knows(operation, stream=True)
+        path = f"/{self.name}/{method}"
+        self._queued_in[path] = pool
+        self._stay_open[path] = most_open
+        self._methods[path] = grpc.stream_stream_rpc_method_handler(call)
+        self._operations[path] = operation
+
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -297,7 +308,7 @@ class Service(_Handler):
             except Unauthenticated as error:
                 return self._turn_away(path, error)
         pool = self._queued_in.get(path)
-        if pool is not None and pool.pending >= self._max_queued:
+        if pool is not None and pool.pending >= self._max_queued + self._stay_open.get(path, 0):
             busy = DeviceBusy(f"{self._max_queued} calls are queued already; try again")
             return self._turn_away(path, busy)
         return self._methods[path]

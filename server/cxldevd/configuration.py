@@ -54,6 +54,8 @@ class Settings:
     workers: int = _WORKERS
     max_watchers: int = 256
     max_watchers_host: int = 64
+    max_transfers: int = 256
+    max_transfers_host: int = 8
     max_queued_calls: int = 1024
     max_in_flight_bytes: int = 256 << 20
     max_in_flight_host_bytes: int = 32 << 20
@@ -94,6 +96,11 @@ class Settings:
     def watchers_host(self) -> int:
         """Event streams of one host: what was set, and room for three others like it."""
         return min(self.max_watchers_host, max(2, self.max_watchers // 4))
+
+    @property
+    def transfers_host(self) -> int:
+        """Open Transfer calls of one host: what was set, and room for three others like it."""
+        return min(self.max_transfers_host, max(1, self.max_transfers // 4))
 
     @property
     def in_flight_host_bytes(self) -> int:

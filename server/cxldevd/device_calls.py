@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from cxldevd.attach_rate import AttachRate
     from cxldevd.control_path import ControlPath
-    from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
+    from cxldevd.slots import Slots
 
 
 class DeviceCalls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
+from cramwire import transfer_messages
 from cramwire.page_messages import ReadReply, put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import CompressedPages, ExpandedPages, PageCodec
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
         TrimOutcome,
         WriteOutcome,
     )
-    from cxldevd.pools import InFlight, Slots
+    from cxldevd.pools import InFlight
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
     from cxldevd.session_hosts import SessionHosts
+    from cxldevd.slots import Slots
     from cxldevd.turns import Turn, Turns
     from cxldevd.waiting import Caller
 
@@ -93,11 +95,20 @@ class MemoryCalls:
 
     def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
+        return self._reply(request, context)
+
+    def read_in_transfer(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
+        """Read pages: a TransferResponse as it goes over the wire."""
+        return self._reply(request, context, inside=transfer_messages.READ)
+
+    def _reply(self, request: PageRequest, context: grpc.ServicerContext, inside: int = 0) -> bytes:
         ref, dpas = from_wire.page_request(request)
         if len(dpas) <= 1:
             outcome = self.load(ref, dpas, _NOWHERE, context)
+            if inside:
+                return transfer_messages.put_read_answer(outcome.data, outcome.device_ns)
             return put_read_response((outcome.data,), outcome.device_ns)
-        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes))
+        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes), inside)
         device_ns = self.load(ref, dpas, reply.pages, context).device_ns
         return reply.take(device_ns)
 

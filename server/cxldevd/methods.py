@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cramwire.page_messages import take_read_request, take_write_request
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
+from cxldevd.transfer import OPERATION
 
 if TYPE_CHECKING:
     from cxldevd.calls import Service
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cxldevd.operator_calls import FaultCalls, OracleCalls
     from cxldevd.pools import CountedPool
     from cxldevd.region_calls import RegionCalls
+    from cxldevd.transfer import TransferCall
 
 
 def device_service(
@@ -52,14 +54,19 @@ def device_service(
     return service
 
 
-def memory_service(service: Service, calls: MemoryCalls, data: CountedPool, flushing: CountedPool) -> Service:
-    """Data calls run on the workers; FLUSHes, which wait, apart from them."""
+def memory_service(
+    service: Service, calls: MemoryCalls, data: CountedPool, flushing: CountedPool, transfers: TransferCall
+) -> Service:
+    """Data calls run on the workers; FLUSHes, which wait, and calls that stay open, apart from them."""
     pb = memory_pb2
     service.unary("Write", calls.write, take_write_request, pb.WriteResponse.SerializeToString, data)
     service.unary("Read", calls.read, take_read_request, bytes, data)
     service.unary("Trim", calls.trim, pb.TrimRequest.FromString, pb.TrimResponse.SerializeToString, data)
     service.unary(
         "Flush", calls.flush, pb.FlushRequest.FromString, pb.FlushResponse.SerializeToString, flushing
+    )
+    service.exchange(
+        "Transfer", OPERATION, transfers, transfers.experimental_thread_pool, transfers.most_open
     )
     return service
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cxldev.telemetry import Counters, RegionTelemetry, Status
-    from cxldevd.pools import InFlight, Slots
+    from cxldevd.pools import InFlight
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
+    from cxldevd.slots import Slots
     from cxldevd.turns import Turns
 
 _GAUGES: Final[tuple[tuple[str, str, Callable[[Status], float]], ...]] = (

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import grpc
 
     from cxldevd.losses import Losses
-    from cxldevd.pools import Slots
     from cxldevd.runtime import Runtime
+    from cxldevd.slots import Slots
 
 
 class FaultCalls:

@@ -250,6 +250,15 @@ def arrived() -> None:
             call.pool.takes_up(call)
 
 
+def settles() -> None:
+    """The call on this thread has its request, and a thread of its own from now on.
+
+    It is to stay: it gives no place up where it waits, and nobody is short of threads for its sake.
+    """
+    arrived()
+    _of_thread.call = None
+
+
 def parked(host: str = "") -> AbstractContextManager[None]:
     """While this is entered, the call on this thread only waits: another may have its place.
 
@@ -268,55 +277,6 @@ def refuse_if_short(host: str) -> None:
     call: _Call | None = getattr(_of_thread, "call", None)
     if call is not None:
         call.pool.refuse_if_short(host)
-
-
-class Slots:
-    """So many at one time; one more is refused, not queued. A part of them for each holder, at most."""
-
-    def __init__(self, count: int, what: str, of_one: int | None = None) -> None:
-        """`of_one`: how many one holder may have; None: all."""
-        self._count = count
-        self._what = what
-        self._of_one = count if of_one is None else of_one
-        self._given_back = threading.Condition(threading.Lock())
-        self._taken = 0
-        self._holders: Counter[str] = Counter()
-
-    @property
-    def taken(self) -> int:
-        """How many there are now."""
-        return self._taken
-
-    def wait_below(self, count: int, timeout_s: float = 30.0) -> bool:
-        """Wait until fewer than this are taken. Returns whether they are."""
-        with self._given_back:
-            return self._given_back.wait_for(lambda: self._taken < count, timeout_s)
-
-    @contextmanager
-    def one(self, holder: str = "") -> Iterator[None]:
-        """Take a slot while this is entered.
-
-        Raises:
-            DeviceBusy: all are taken, or all that this holder may have.
-        """
-        with self._given_back:
-            if self._taken >= self._count:
-                raise DeviceBusy(f"all {self._count} {self._what} are taken; close one or try again later")
-            if self._holders[holder] >= self._of_one:
-                raise DeviceBusy(
-                    f"all {self._of_one} {self._what} that one host may have are taken; close one"
-                )
-            self._taken += 1
-            self._holders[holder] += 1
-        try:
-            yield
-        finally:
-            with self._given_back:
-                self._taken -= 1
-                self._holders[holder] -= 1
-                if not self._holders[holder]:
-                    del self._holders[holder]
-                self._given_back.notify_all()
 
 
 class InFlight:

@@ -33,14 +33,16 @@ from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
 from cxldevd.page.answers import DevicePage
 from cxldevd.page.recorder import Recorder
-from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight, Slots
+from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight
 from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
 from cxldevd.runtime import Runtime
 from cxldevd.session_hosts import SessionHosts
+from cxldevd.slots import Slots
 from cxldevd.state_dir import StateError
 from cxldevd.state_keeper import StateKeeper
 from cxldevd.state_metrics import StateCollector
+from cxldevd.transfer import TransferCall, Transfers
 from cxldevd.turns import Turns
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class Cxldevd:
         attaches = AttachRate(settings.attach_rate_host, settings.attach_rate, clock.now_ns())
         self.host_watchers = Slots(settings.max_watchers, "event streams", settings.watchers_host)
         self.flushes = Slots(_FLUSHES, "FLUSHes", _FLUSHES_OF_ONE)
+        self.open_transfers = Slots(settings.max_transfers, "open Transfer calls", settings.transfers_host)
         operator_watchers = Slots(settings.max_watchers, "event streams")
         ProcessCollector(registry=registry)
         watchers = {"host": self.host_watchers, "operator": operator_watchers}
@@ -107,6 +110,7 @@ class Cxldevd:
         flushing = _pool(cleanup, _FLUSHES + SPARE_THREADS, "flush")
         watching = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "watch")
         renewing = _pool(cleanup, _RENEW_THREADS, "renew", _WAITING_CALLS)
+        transferring = _pool(cleanup, settings.max_transfers + SPARE_THREADS, "transfer", SPARE_THREADS)
         turning_away = _pool(cleanup, _TURNING_AWAY_THREADS, "busy")
         overlooking = _pool(cleanup, settings.max_watchers + SPARE_THREADS, "operator-watch")
 
@@ -123,6 +127,7 @@ class Cxldevd:
             metrics=metrics,
             time_dilation=settings.time_dilation,
         )
+        self.transfers = Transfers(self.runtime, memory_calls, guard, self.open_transfers)
         self.host_services = [
             device_service(
                 service("cramwire.v1.DeviceService", control),
@@ -130,7 +135,13 @@ class Cxldevd:
                 watching,
                 renewing,
             ),
-            memory_service(service("cramwire.v1.MemoryService", control), memory_calls, data, flushing),
+            memory_service(
+                service("cramwire.v1.MemoryService", control),
+                memory_calls,
+                data,
+                flushing,
+                TransferCall(self.transfers, guard, transferring, settings.max_transfers),
+            ),
         ]
         self.door: Door | None = None
         lanes = Gauge("cxldev_lanes", "Same-host lanes that are open.", registry=registry)
@@ -242,6 +253,7 @@ class Cxldevd:
         for listener in self._listeners:
             listener.not_serving()
         self.runtime.drain()
+        self.transfers.end_resting()
         self.losses.look()
         for listener in self._listeners:
             listener.stop(self._requests.wait_idle, self.settings.drain_grace_ns / 1e9)

@@ -294,10 +294,16 @@ GROUPS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
                 "Event streams at one time, on each listener; more are told DEVICE_BUSY.",
             ),
             Setting(
-                "max-watchers-per-host",
-                "max_watchers_host",
+                "max-watchers-per-host", "max_watchers_host", kinds.AT_LEAST_ONE, "The same, of one host."
+            ),
+            Setting(
+                "max-transfers",
+                "max_transfers",
                 kinds.AT_LEAST_ONE,
-                "Event streams of one host; never more than a quarter of --max-watchers.",
+                "Open Transfer calls; more: DEVICE_BUSY.",
+            ),
+            Setting(
+                "max-transfers-per-host", "max_transfers_host", kinds.AT_LEAST_ONE, "The same, of one host."
             ),
             Setting(
                 "max-lanes",

@@ -46,7 +46,7 @@ class Emulated:
     def client(self) -> NodeClient:
         """As the agent has it."""
         clock = EmulatedClock(self.world)
-        return NodeClient("the device", SECOND, "grpc", channel=self.channel, clock=clock)
+        return NodeClient("the device", SECOND, "calls", channel=self.channel, clock=clock)
 
     def do(self, act: Callable[[], object]) -> None:
         """Have something done by a task, to its end."""

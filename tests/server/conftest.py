@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(params=["grpc", "lane"])
+@pytest.fixture(params=["grpc", "transfer", "lane"])
 def each_transport(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The test runs once over gRPC and once over a lane."""
+    """The test runs over gRPC, each command a call or all on calls that stay open, and over a lane."""
     with transport(request.param):
         yield request.param
 

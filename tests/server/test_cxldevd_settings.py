@@ -107,6 +107,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "max-watchers": ("3", 3),
     "max-watchers-per-host": ("2", 2),
     "max-lanes": ("5", 5),
+    "max-transfers": ("12", 12),
+    "max-transfers-per-host": ("3", 3),
     "max-in-flight-per-host": ("64KiB", 65_536),
     "max-message": ("5MiB", 5 << 20),
     "max-connections": ("100", 100),

@@ -213,7 +213,8 @@ class Mix:
         assert bench.status().telemetry.media_used_bytes == 0
         assert host.telemetry().stored_pages == 0
         bench.service._requests.wait_idle(DEADLINE_S)
-        assert not sum(bench.service._requests.running_now().values())
+        # What still runs is calls of ours that are open and at rest.
+        assert sum(bench.service._requests.running_now().values()) == bench.service.open_transfers.taken
         assert not bench.service.losses.held
 
 

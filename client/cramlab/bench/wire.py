@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cramagent.transfer import Transfer, TransferBroken, Watch
 from cramlab.bench.rows import PAGE_BYTES
 from cramwire.page_messages import (
     READ_METHOD,
     WRITE_METHOD,
+    ReadPages,
     put_read_request,
     put_write_request,
     take_read_response,
 )
 from cramwire.refusal import read_refusal
+from cramwire.transfer_messages import put_read_command, put_write_command
 from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
 
@@ -30,15 +33,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cramlab.bench.corpus import Pages
+    from cramwire.transfer_messages import Answer
 
     Addresses = NDArray[np.uint64]
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 _CALL_DEADLINE_S: Final = 60.0
 _LEASE_NS: Final = 3_600_000_000_000
 """Longer than any bench: nothing is renewed while it measures."""
+_OPEN: Final = 2
+"""Open calls that batches take turns on: one a core."""
 _TRIM_RANGES: Final = 127
 """What a device takes in one command, unless it is told otherwise."""
 
@@ -75,15 +78,17 @@ class BenchHost:
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._device = device_pb2_grpc.DeviceServiceStub(self._channel)
         self._memory = memory_pb2_grpc.MemoryServiceStub(self._channel)
-        # No serializers: requests are bytes already, and answers to reads stay bytes.
+        # Pages go through without the stub's protobuf, which would copy them.
         self._write: Any = self._channel.unary_unary(
             WRITE_METHOD,
             request_serializer=None,
             response_deserializer=memory_pb2.WriteResponse.FromString,
         )
         self._read: Any = self._channel.unary_unary(
-            READ_METHOD, request_serializer=None, response_deserializer=None
+            READ_METHOD, request_serializer=None, response_deserializer=take_read_response
         )
+        self._watch = Watch()
+        self._transfers: list[Transfer] = []
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._landing = np.zeros((0, PAGE_BYTES), dtype=np.uint8)
         request = device_pb2.AttachRequest(host=host, logical_bytes=pages * PAGE_BYTES, lease_ns=_LEASE_NS)
@@ -98,6 +103,7 @@ class BenchHost:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close_transfers()
         self._channel.close()
 
     @property
@@ -166,14 +172,15 @@ class BenchHost:
     ) -> int:
         data, accepted = pages.data.cast("B"), 0
 
-        def calls() -> Iterator[tuple[int, Call[memory_pb2.WriteResponse]]]:
+        def commands() -> Iterator[tuple[int, bytes]]:
             for first in starts:
                 part = dpas[first : first + batch]
                 bytes_of_part = data[first * PAGE_BYTES : (first + len(part)) * PAGE_BYTES]
-                request = put_write_request(self.session, self.generation, _packed(part), (bytes_of_part,))
-                yield first, _begin(self._write, request, in_flight)
+                put = put_write_request if in_flight == 1 else put_write_command
+                yield first, put(self.session, self.generation, _packed(part), (bytes_of_part,))
 
-        for _, answer in _answers(calls(), in_flight):
+        for _, answer in self._answers(commands(), self._write, in_flight):
+            assert isinstance(answer, memory_pb2.WriteResponse), answer
             if time.monotonic() < deadline:
                 accepted += answer.accepted_pages
         return accepted
@@ -190,21 +197,65 @@ class BenchHost:
     ) -> int:
         flat, came = landing.reshape(-1).data, 0
 
-        def calls() -> Iterator[tuple[int, Call[bytes]]]:
+        def commands() -> Iterator[tuple[int, bytes]]:
             for first in starts:
-                request = put_read_request(
-                    self.session, self.generation, _packed(dpas[first : first + batch])
-                )
-                yield first, _begin(self._read, request, in_flight)
+                put = put_read_request if in_flight == 1 else put_read_command
+                yield first, put(self.session, self.generation, _packed(dpas[first : first + batch]))
 
-        for first, answer in _answers(calls(), in_flight):
-            data = take_read_response(answer).data
+        for first, answer in self._answers(commands(), self._read, in_flight):
+            assert isinstance(answer, ReadPages), answer
+            data = answer.data
             if len(data) != min(batch, len(dpas) - first) * PAGE_BYTES:
                 raise BenchError(f"{len(data)} bytes came back for a batch of {batch} pages")
             flat[first * PAGE_BYTES : first * PAGE_BYTES + len(data)] = data
             if time.monotonic() < deadline:
                 came += len(data) // PAGE_BYTES
         return came
+
+    def _answers(
+        self, commands: Iterable[tuple[int, bytes]], method: Any, in_flight: int
+    ) -> Iterator[tuple[int, Answer]]:
+        """Send commands so that at most so many are under way; their answers in order, with their numbers.
+
+        One at a time is a call by itself, made by this thread: no other has to wake up for it. More
+        travel on two open calls, in turns.
+
+        Raises:
+            BenchError: one was refused.
+        """
+        waiting: deque[tuple[int, Transfer]] = deque()
+        try:
+            for turn, (number, command) in enumerate(commands):
+                if in_flight == 1:
+                    yield number, method(command, timeout=_CALL_DEADLINE_S)
+                    continue
+                transfer = self._transfer(turn % min(_OPEN, in_flight))
+                transfer.send(command, _CALL_DEADLINE_S)
+                waiting.append((number, transfer))
+                if len(waiting) >= in_flight:
+                    first, oldest = waiting.popleft()
+                    yield first, oldest.receive()
+            while waiting:
+                first, oldest = waiting.popleft()
+                yield first, oldest.receive()
+        except grpc.RpcError as error:
+            raise BenchError(str(read_refusal(error))) from error
+        except TransferBroken as broken:
+            raise BenchError(str(broken)) from broken
+        finally:
+            if waiting:  # what has no answer is given up
+                self._close_transfers()
+
+    def _transfer(self, number: int) -> Transfer:
+        """One of the open calls, opened when it is asked for first."""
+        while len(self._transfers) <= number:
+            self._transfers.append(Transfer(self._channel, self._watch))
+        return self._transfers[number]
+
+    def _close_transfers(self) -> None:
+        for transfer in self._transfers:
+            transfer.close()
+        self._transfers.clear()
 
     def empty_call(self) -> float:
         """Seconds of a call that does nothing: the standard health check, on the same listener."""
@@ -288,60 +339,3 @@ def _until(deadline: float, starts: range) -> Iterator[int]:
             if time.monotonic() >= deadline:
                 return
             yield start
-
-
-class Call(Protocol[T_co]):
-    """A call that was begun, or that begins when its result is asked for."""
-
-    def result(self) -> T_co:
-        """Wait for it."""
-        ...
-
-    def cancel(self) -> object:
-        """Nobody will ask any more."""
-        ...
-
-
-class _BlockingCall:
-    """Made when its result is asked for, by the thread that asks: no other has to wake up for it."""
-
-    def __init__(self, method: Callable[..., Any], request: bytes) -> None:
-        self._method = method
-        self._request = request
-
-    def result(self) -> Any:
-        """Make the call."""
-        return self._method(self._request, timeout=_CALL_DEADLINE_S)
-
-    def cancel(self) -> None:
-        """It was never made."""
-
-
-def _begin(method: Any, request: bytes, in_flight: int) -> Call[Any]:
-    """A call beside others, or, where only one is under way at a time, the cheaper kind."""
-    if in_flight == 1:
-        return _BlockingCall(method, request)
-    future: Call[Any] = method.future(request, timeout=_CALL_DEADLINE_S)
-    return future
-
-
-def _answers(calls: Iterable[tuple[int, Call[T]]], depth: int) -> Iterator[tuple[int, T]]:
-    """Start calls so that at most `depth` are under way; their answers in order, each with its number.
-
-    Raises:
-        BenchError: one was refused; the others are cancelled.
-    """
-    waiting: deque[tuple[int, Call[T]]] = deque()
-    try:
-        for numbered in calls:
-            waiting.append(numbered)
-            if len(waiting) >= depth:
-                number, call = waiting.popleft()
-                yield number, call.result()
-        while waiting:
-            number, call = waiting.popleft()
-            yield number, call.result()
-    except grpc.RpcError as error:
-        for _, call in waiting:
-            call.cancel()
-        raise BenchError(str(read_refusal(error))) from error

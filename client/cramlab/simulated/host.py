@@ -173,7 +173,7 @@ class SimulatedHost:
             self.name, zlib.crc32(f"{options['seed']}/{self._lives}".encode())
         )
         client = NodeClient(
-            "the emulated device", options["device_timeout"], "grpc", channel=self._channel, clock=clock
+            "the emulated device", options["device_timeout"], "calls", channel=self._channel, clock=clock
         )
         link = NodeLink(client, region(self.name, options, source), self._inbox, clock)
         pattern = parse_pattern(options["pattern"], options["seed"])

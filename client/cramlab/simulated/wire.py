@@ -68,11 +68,15 @@ class EmulatedChannel(grpc.Channel):
 
     def stream_unary(self, *_args: Any, **_rest: Any) -> Any:
         """Our services have none."""
-        raise TypeError("no method of the service takes a stream")
+        raise TypeError("no method of the service takes a stream and gives one answer")
 
-    def stream_stream(self, *_args: Any, **_rest: Any) -> Any:
-        """Nor of these."""
-        raise TypeError("no method of the service takes a stream")
+    def stream_stream(self, method: str, *_args: Any, **_rest: Any) -> Any:
+        """Not emulated: a message on an open call would travel as long as a call by itself does."""
+
+        def call(*_: Any, **_more: Any) -> Any:
+            raise TypeError(f"{method} is not emulated: its commands are calls, too")
+
+        return call  # stubs ask for every method when they are made
 
     def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
         """Nothing ever changes."""

@@ -216,3 +216,67 @@ class FlushResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FlushResponse: _TypeAlias = FlushResponse  # noqa: Y015
+
+@_typing.final
+class TransferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
+    TRIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def write(self) -> Global___WriteRequest: ...
+    @_builtins.property
+    def read(self) -> Global___ReadRequest: ...
+    @_builtins.property
+    def trim(self) -> Global___TrimRequest: ...
+    def __init__(
+        self,
+        *,
+        write: Global___WriteRequest | None = ...,
+        read: Global___ReadRequest | None = ...,
+        trim: Global___TrimRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "read", b"read", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "read", b"read", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["write", "read", "trim"]  # noqa: Y015
+    _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
+
+Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
+
+@_typing.final
+class TransferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
+    TRIM_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    refused: _builtins.bytes
+    """A serialized google.rpc.Status: the code, message and details that the call by itself would end with."""
+    @_builtins.property
+    def write(self) -> Global___WriteResponse: ...
+    @_builtins.property
+    def read(self) -> Global___ReadResponse: ...
+    @_builtins.property
+    def trim(self) -> Global___TrimResponse: ...
+    def __init__(
+        self,
+        *,
+        write: Global___WriteResponse | None = ...,
+        read: Global___ReadResponse | None = ...,
+        trim: Global___TrimResponse | None = ...,
+        refused: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "read", b"read", "refused", b"refused", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "read", b"read", "refused", b"refused", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["write", "read", "trim", "refused"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015

@@ -28,7 +28,7 @@ if _version_not_supported:
 class MemoryServiceStub:
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     def __init__(self, channel):
@@ -57,12 +57,17 @@ class MemoryServiceStub:
                 request_serializer=cramwire_dot_v1_dot_memory__pb2.FlushRequest.SerializeToString,
                 response_deserializer=cramwire_dot_v1_dot_memory__pb2.FlushResponse.FromString,
                 _registered_method=True)
+        self.Transfer = channel.stream_stream(
+                '/cramwire.v1.MemoryService/Transfer',
+                request_serializer=cramwire_dot_v1_dot_memory__pb2.TransferRequest.SerializeToString,
+                response_deserializer=cramwire_dot_v1_dot_memory__pb2.TransferResponse.FromString,
+                _registered_method=True)
 
 
 class MemoryServiceServicer:
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     def Write(self, request, context):
@@ -93,6 +98,15 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Transfer(self, request_iterator, context):
+        """The first three over a call that stays open, at half the cost: each message is one command, answered
+        in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
+        have no answer by then may or may not have been carried out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -116,6 +130,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     request_deserializer=cramwire_dot_v1_dot_memory__pb2.FlushRequest.FromString,
                     response_serializer=cramwire_dot_v1_dot_memory__pb2.FlushResponse.SerializeToString,
             ),
+            'Transfer': grpc.stream_stream_rpc_method_handler(
+                    servicer.Transfer,
+                    request_deserializer=cramwire_dot_v1_dot_memory__pb2.TransferRequest.FromString,
+                    response_serializer=cramwire_dot_v1_dot_memory__pb2.TransferResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cramwire.v1.MemoryService', rpc_method_handlers)
@@ -127,7 +146,7 @@ def add_MemoryServiceServicer_to_server(servicer, server):
 class MemoryService:
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     @staticmethod
@@ -228,6 +247,33 @@ class MemoryService:
             '/cramwire.v1.MemoryService/Flush',
             cramwire_dot_v1_dot_memory__pb2.FlushRequest.SerializeToString,
             cramwire_dot_v1_dot_memory__pb2.FlushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transfer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/cramwire.v1.MemoryService/Transfer',
+            cramwire_dot_v1_dot_memory__pb2.TransferRequest.SerializeToString,
+            cramwire_dot_v1_dot_memory__pb2.TransferResponse.FromString,
             options,
             channel_credentials,
             insecure,

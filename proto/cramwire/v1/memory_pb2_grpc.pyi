@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class MemoryServiceStub:
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     @_typing.overload
@@ -44,12 +44,17 @@ class MemoryServiceStub:
     """These ranges are not needed: they read as zeros at once, their media comes back later."""
     Flush: _grpc.UnaryUnaryMultiCallable[_memory_pb2.FlushRequest, _memory_pb2.FlushResponse]
     """Returns when every TRIM of this region that came before has released its media."""
+    Transfer: _grpc.StreamStreamMultiCallable[_memory_pb2.TransferRequest, _memory_pb2.TransferResponse]
+    """The first three over a call that stays open, at half the cost: each message is one command, answered
+    in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
+    have no answer by then may or may not have been carried out.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -61,11 +66,16 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """These ranges are not needed: they read as zeros at once, their media comes back later."""
     Flush: _aio.UnaryUnaryMultiCallable[_memory_pb2.FlushRequest, _memory_pb2.FlushResponse]  # type: ignore[assignment]
     """Returns when every TRIM of this region that came before has released its media."""
+    Transfer: _aio.StreamStreamMultiCallable[_memory_pb2.TransferRequest, _memory_pb2.TransferResponse]  # type: ignore[assignment]
+    """The first three over a call that stays open, at half the cost: each message is one command, answered
+    in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
+    have no answer by then may or may not have been carried out.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """The data path. Addresses are DPAs within the caller's region; a page is 4096
     bytes. A request may name up to IdentifyResponse.limits.pages_per_request pages, each once.
-    All four calls may be repeated safely.
+    All of these may be repeated safely.
     """
 
     @_abc_1.abstractmethod
@@ -99,5 +109,16 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.FlushResponse, _abc.Awaitable[_memory_pb2.FlushResponse]]:
         """Returns when every TRIM of this region that came before has released its media."""
+
+    @_abc_1.abstractmethod
+    def Transfer(
+        self,
+        request_iterator: _MaybeAsyncIterator[_memory_pb2.TransferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_memory_pb2.TransferResponse], _abc.AsyncIterator[_memory_pb2.TransferResponse]]:
+        """The first three over a call that stays open, at half the cost: each message is one command, answered
+        in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
+        have no answer by then may or may not have been carried out.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

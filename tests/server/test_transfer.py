@@ -1,0 +1,327 @@
+"""MemoryService.Transfer: commands on an open call. What each of them does, the other tests tell."""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cramwire.page_messages import pack_dpas
+from cramwire.refusal import CODES, Refusal, read_refusal, refusal_of
+from cramwire.transfer_messages import (
+    TRANSFER_METHOD,
+    put_read_command,
+    put_trim_command,
+    put_write_command,
+    take_answer,
+)
+from cramwire.v1 import memory_pb2, operator_pb2, types_pb2
+from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose
+from stall_helpers import stalled_codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOUR = 3600 * SECOND
+
+
+class Open:
+    """One open call, a message at a time."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._messages: SimpleQueue[bytes | None] = SimpleQueue()
+        method = channel.stream_stream(TRANSFER_METHOD, request_serializer=None, response_deserializer=None)
+        self.call: Any = method(iter(self._messages.get, None), timeout=DEADLINE_S)
+
+    def send(self, *messages: bytes) -> None:
+        """Some commands, or what is none."""
+        for message in messages:
+            self._messages.put(message)
+
+    def no_more(self) -> None:
+        """Say that no command follows."""
+        self._messages.put(None)
+
+    def answer(self) -> Any:
+        """The next answer. Raises StopIteration, grpc.RpcError: there is none."""
+        answer = take_answer(next(self.call))
+        if isinstance(answer, status_pb2.Status):
+            return refusal_of(CODES[answer.code], answer.message, answer)
+        return answer
+
+    def end(self) -> Refusal:
+        """What the call ends with."""
+        with pytest.raises(grpc.RpcError) as caught:
+            next(self.call)
+        self.no_more()
+        return read_refusal(caught.value)
+
+
+def write(host: Host, first: int, data: bytes) -> bytes:
+    """A command."""
+    addresses = pack_dpas(dpas(first, len(data) // PAGE))
+    return put_write_command(host.session, host.generation, addresses, (data,))
+
+
+def read(host: Host, first: int, pages: int) -> bytes:
+    """Likewise."""
+    return put_read_command(host.session, host.generation, pack_dpas(dpas(first, pages)))
+
+
+def trim(host: Host, first: int, pages: int) -> bytes:
+    """Likewise."""
+    one = types_pb2.DpaRange(start=first * PAGE, length=pages * PAGE)
+    return put_trim_command(memory_pb2.TrimRequest(ranges=[one], **host.ref))
+
+
+def outcome(opened: Open) -> str:
+    """Why the first command has no answer; empty: it has one."""
+    try:
+        opened.answer()
+    except grpc.RpcError as error:
+        return read_refusal(error).reason
+    return ""
+
+
+@pytest.fixture
+def transfer(bench: Bench) -> Iterator[Open]:
+    """An open call, ended with the test."""
+    opened = Open(bench.host_channel)
+    yield opened
+    opened.call.cancel()
+    opened.no_more()
+
+
+def test_answers_come_in_the_order_of_the_commands(host: Host, transfer: Open) -> None:
+    """All were sent before the first was answered; each sees what those before it did."""
+    data = prose(5) + noise(2)
+    transfer.send(
+        write(host, 3, data), read(host, 3, 7), trim(host, 4, 1), read(host, 4, 1), read(host, 3, 1)
+    )
+    transfer.no_more()
+    written, found, trimmed, gone, one = (transfer.answer() for _ in range(5))
+    assert isinstance(written, memory_pb2.WriteResponse)
+    assert written.accepted_pages == 7
+    assert bytes(found.data) == data
+    assert trimmed.trimmed_pages == 1
+    assert bytes(gone.data) == bytes(PAGE)
+    assert bytes(one.data) == data[:PAGE]
+    with pytest.raises(StopIteration):
+        transfer.answer()
+    assert transfer.call.code() is grpc.StatusCode.OK
+
+
+def test_a_refused_command_does_not_end_the_call(host: Host, transfer: Open) -> None:
+    """It is told the same as by a call by itself, its details and the name of the request with it."""
+    transfer.send(read(host, 1 << 20, 1), write(host, 0, prose(1)))
+    refusal = transfer.answer()
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code.name, refusal.reason) == ("OUT_OF_RANGE", "OUT_OF_RANGE")
+    assert refusal.request_id.startswith("bytes:")
+    assert isinstance(transfer.answer(), memory_pb2.WriteResponse)
+
+
+@pytest.mark.parametrize("message", [b"", b"\x9a\x06\x00"], ids=["empty", "a later kind"])
+def test_a_command_that_is_not_known_is_refused(host: Host, transfer: Open, message: bytes) -> None:
+    """As the first one, which says whose call it is, that is the end; behind another it is not."""
+    transfer.send(write(host, 0, prose(1)), message, read(host, 0, 1))
+    transfer.answer()
+    refusal = transfer.answer()
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "INVALID_FIELD"
+    assert bytes(transfer.answer().data) == prose(1)
+    first = Open(host.bench.host_channel)
+    first.send(message)
+    assert first.answer().reason == "INVALID_FIELD"
+    with pytest.raises(StopIteration):
+        first.answer()
+    first.no_more()
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_bytes_that_are_no_message_end_the_call(bench: Bench, host: Host, transfer: Open, at: int) -> None:
+    """Whatever came before is answered; what follows is not carried out."""
+    transfer.send(*[read(host, 0, 1)] * at, b"\xff\xff\xff\xff", write(host, 0, prose(1)))
+    for _ in range(at):
+        transfer.answer()
+    refusal = transfer.end()
+    assert (refusal.code.name, refusal.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert bench.service.open_transfers.wait_below(1)
+    assert host.read(0, 1) == bytes(PAGE)
+
+
+def test_the_end_of_a_session_ends_its_calls(bench: Bench, host: Host, transfer: Open) -> None:
+    """The command that meets it is told; and a call that begins with such a command."""
+    transfer.send(read(host, 0, 1))
+    transfer.answer()
+    bench.reset()
+    opened = Open(bench.host_channel)
+    for one in (transfer, opened):
+        one.send(read(host, 0, 1), read(host, 0, 1))
+        assert one.answer().reason == "STALE_GENERATION"
+        with pytest.raises(StopIteration):
+            one.answer()
+        one.no_more()
+    assert bench.service.open_transfers.wait_below(1)
+
+
+def test_more_than_there_may_be_are_refused() -> None:
+    """Of one host, and of all; one that ends makes room. Calls by themselves go on."""
+    with bench_of(settings={"max_transfers": 8, "max_transfers_host": 2}) as bench:
+        hosts = [bench.attach(f"host-{number}", pages=16) for number in range(5)]
+        opened = [Open(bench.host_channel) for _ in range(3)]
+        for one in opened:
+            one.send(read(hosts[0], 0, 1))
+        assert sorted(map(outcome, opened)) == ["", "", "DEVICE_BUSY"]
+        others = [Open(bench.host_channel) for _ in range(8)]
+        for number, one in enumerate(others):
+            one.send(read(hosts[1 + number % 4], 0, 1))
+        said = list(map(outcome, others))
+        assert said.count("") == 6
+        assert said.count("DEVICE_BUSY") == 2
+        assert hosts[0].write(0, prose(1)).accepted_pages == 1
+        for one in opened + others:
+            one.call.cancel()
+            one.no_more()
+        assert bench.service.open_transfers.wait_below(1)
+        again = Open(bench.host_channel)
+        again.send(read(hosts[0], 0, 1))
+        assert bytes(again.answer().data) == prose(1)
+        again.no_more()
+
+
+def test_calls_at_rest_keep_nobody_waiting() -> None:
+    """One worker, and open calls beside it: commands of all take turns with calls by themselves."""
+    with bench_of(settings={"workers": 1}) as bench:
+        host = bench.attach()
+        opened = [Open(bench.host_channel) for _ in range(6)]
+        for number, one in enumerate(opened):
+            one.send(write(host, number, prose(1, number)))
+        for one in opened:
+            one.answer()
+        assert host.read(0, 6) == b"".join(prose(1, number) for number in range(6))
+        for one in opened:
+            one.no_more()
+
+
+def test_commands_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more large ones are carried out at one time than there are workers, however many calls are open."""
+    with bench_of(settings={"workers": 1}) as bench, stalled_codec(monkeypatch) as stall:
+        host = bench.attach()
+        first, second = Open(bench.host_channel), Open(bench.host_channel)
+        first.send(write(host, 0, prose(16, 1)))
+        assert stall.reached.wait(DEADLINE_S)
+        second.send(write(host, 16, prose(16, 2)))
+        waits_for(lambda: bench.service._requests.running_now()["write"] == 2)
+        assert stall.passed == 1
+        stall.go.set()
+        for one in (first, second):
+            assert isinstance(one.answer(), memory_pb2.WriteResponse)
+            one.no_more()
+
+
+def test_a_command_that_was_given_up_stores_nothing_late(
+    bench: Bench, host: Host, transfer: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does what was sent behind it. On one connection the device hears of that before any later call."""
+    with stalled_codec(monkeypatch) as stall:
+        transfer.send(write(host, 0, prose(1, 1)), write(host, 1, prose(1, 1)))
+        assert stall.reached.wait(DEADLINE_S)
+        transfer.call.cancel()
+        health_pb2_grpc.HealthStub(bench.host_channel).Check(health_pb2.HealthCheckRequest(), timeout=9)
+        host.write(0, prose(2, 2))
+        stall.go.set()
+        assert bench.service.open_transfers.wait_below(1)
+    assert host.read(0, 2) == prose(2, 2)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_a_lost_answer_holds_up_what_is_behind_it(
+    bench: Bench, host: Host, transfer: Open, carried_out: bool
+) -> None:
+    """Until the fault is cleared: then it is UNAVAILABLE, and the call goes on. Other calls do meanwhile."""
+    fault = operator_pb2.UnansweredCommandFault(carried_out=carried_out)
+    scope = operator_pb2.FaultScope(operations=[operator_pb2.OPERATION_WRITE], count=1)
+    bench.inject(unanswered_command=fault, scope=scope)
+    transfer.send(write(host, 0, prose(1)), read(host, 0, 1))
+    waits_for(lambda: bench.service.losses.held == 1)
+    assert host.read(8, 1) == bytes(PAGE)
+    bench.clear()
+    refusal = transfer.answer()
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code.name, refusal.reason) == ("UNAVAILABLE", "")
+    assert bytes(transfer.answer().data) == (prose(1) if carried_out else bytes(PAGE))
+
+
+def test_a_drain_ends_calls_at_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way is answered first, and what is behind that is not carried out."""
+    with bench_of() as bench, stalled_codec(monkeypatch) as stall:
+        host = bench.attach()
+        resting, working = Open(bench.host_channel), Open(bench.host_channel)
+        resting.send(read(host, 0, 1))
+        resting.answer()
+        working.send(write(host, 0, prose(1)), write(host, 1, prose(1)))
+        assert stall.reached.wait(DEADLINE_S)
+        drain = threading.Thread(target=bench.service.drain)
+        drain.start()
+        assert resting.end().code in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+        stall.go.set()
+        assert isinstance(working.answer(), memory_pb2.WriteResponse)
+        end = working.end()
+        assert (end.code.name, end.reason) == ("UNAVAILABLE", "DEVICE_BUSY")
+        drain.join(DEADLINE_S)
+        assert bench.service.open_transfers.taken == 0
+        assert stall.passed == 1
+
+
+def test_commands_are_counted_as_calls_are(bench: Bench, host: Host, transfer: Open) -> None:
+    """By what they do, and how they end; the open call itself as what runs."""
+    transfer.send(write(host, 0, prose(1)), read(host, 1 << 20, 1))
+    transfer.answer()
+    transfer.answer()
+    metrics = bench.service._requests
+    waits_for(lambda: not metrics.running_now()["read"])
+    assert metrics.ended_by_code()["write", "OK"] == 1
+    assert metrics.ended_by_code()["read", "OUT_OF_RANGE"] == 1
+    assert metrics.running_now()["transfer"] == 1
+
+
+def test_calls_that_never_send_a_command_make_room(bench: Bench, host: Host) -> None:
+    """More of them than there are threads: they are ended, and who comes later is served."""
+    silent = [Open(bench.host_channel) for _ in range(80)]
+    opened = Open(bench.host_channel)
+    opened.send(write(host, 0, prose(1)))
+    assert isinstance(opened.answer(), memory_pb2.WriteResponse)
+    assert host.read(0, 1) == prose(1)
+    for one in (*silent, opened):
+        one.call.cancel()
+        one.no_more()
+
+
+def test_who_never_reads_answers_costs_only_itself(bench: Bench, host: Host) -> None:
+    """Its call stands still, and holds neither a place nor pages in flight."""
+    stubborn = Open(bench.host_channel)
+    stubborn.send(*[read(host, 0, 256)] * 64)
+    other = Open(bench.channel(bench.service.address, [("grpc.use_local_subchannel_pool", 1)]))
+    for number in range(20):
+        other.send(write(host, 0, prose(8, number)), read(host, 0, 8))
+        other.answer()
+        assert bytes(other.answer().data) == prose(8, number)
+    stubborn.call.cancel()
+    for one in (stubborn, other):
+        one.no_more()
+    assert bench.service.open_transfers.wait_below(1)
+
+
+def waits_for(happened: Any) -> None:
+    """Until it has."""
+    until = time.monotonic() + DEADLINE_S
+    while not happened():
+        assert time.monotonic() < until
+        threading.Event().wait(0.002)
