@@ -73,7 +73,7 @@ def refusals(process: ManagedProcess, reason: str) -> list[dict[str, Any]]:
     return [line for line in told if line["event"] == "call_refused" and line["reason"] == reason]
 
 
-@pytest.mark.parametrize("transport", ["grpc", "lane"])
+@pytest.mark.parametrize("transport", ["grpc", "calls", "lane"])
 def test_one_id_finds_the_line_at_both_ends(tmp_path: Path, transport: str) -> None:
     """Of a write that the device could not take, whatever way it came."""
     listen = f"unix:{tmp_path}/s" if transport == "lane" else "127.0.0.1:0"
