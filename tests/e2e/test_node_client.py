@@ -35,4 +35,4 @@ def test_a_node_client_lives_through_the_whole_life_of_a_page(tmp_path: Path) ->
     assert run.returncode == 0, run.stdout + run.stderr
     passed = re.findall(r"^ok (\d+) - ", run.stdout, re.MULTILINE)
     assert run.stdout.endswith(f"1..{len(passed)}\n")
-    assert len(passed) == 12
+    assert len(passed) == 13

@@ -136,6 +136,23 @@ await step('pages are read back as they were written', async () => {
   assert.ok(read.data.equals(Buffer.concat([text.subarray(3 * PAGE), text.subarray(PAGE, 2 * PAGE)])));
 });
 
+await step('an open call carries commands, and answers in their order', async () => {
+  const open = memory.Transfer();
+  const answers = [];
+  const ended = new Promise((resolve, reject) => open.on('end', resolve).on('error', reject));
+  open.on('data', (answer) => answers.push(answer));
+  open.write({ write: { ...ref, dpas: span(0, 4), data: text } });
+  open.write({ read: { ...ref, dpas: ['1'] } });
+  open.write({ read: { ...ref, dpas: span(1, 2) } });
+  open.end();
+  await ended;
+  assert.deepEqual(answers.map(({ answer }) => answer), ['write', 'refused', 'read']);
+  assert.equal(answers[0].write.accepted_pages, 4);
+  const status = types.lookupType('google.rpc.Status').decode(answers[1].refused);
+  assert.equal(grpc.status[status.code], 'INVALID_ARGUMENT');
+  assert.ok(answers[2].read.data.equals(text.subarray(PAGE, 3 * PAGE)));
+});
+
 await step('compressible pages take less media than they hold', async () => {
   const { telemetry } = await call(device, 'GetTelemetry', ref);
   assert.equal(telemetry.stored_pages, '4');
