@@ -83,6 +83,12 @@ def cli() -> None:
 @option("--take-over", "End a session that this host's name still holds.", is_flag=True)
 @option("--device-timeout", "How long a device that does not answer is asked.", type=TimeType(), default="3s")
 @option(
+    "--end-timeout",
+    "How long the end of the run waits for such a device, to read back what lies there.",
+    type=TimeType(),
+    default="10s",
+)
+@option(
     "--transport",
     "How pages travel. auto: shared memory where the device is on a unix socket of this machine, else "
     "grpc: on calls that stay open. calls: each command a call by itself.",

@@ -25,8 +25,8 @@ class Pace:
     """Drawn accesses after which the run ends."""
     background_ns: int = 20_000_000
     """The daemons have a turn at least this often."""
-    patience_ns: int = 3 * NS_PER_S
-    """How long the end of the run waits for a device that does not answer."""
+    patience_ns: int = 10 * NS_PER_S
+    """How long the end of the run waits for a device that does not answer, to read back what lies there."""
 
 
 class DrawnPace:

@@ -48,6 +48,7 @@ class Options(TypedDict):
     lease: int | None
     take_over: bool
     device_timeout: int
+    end_timeout: int
     transport: Transport
     tls_ca: Path | None
     tls_cert: Path | None
@@ -199,7 +200,7 @@ def pace(options: Options) -> Pace:
         batch_pages=options["batch"],
         duration_ns=options["duration"],
         accesses=options["accesses"],
-        patience_ns=options["device_timeout"],
+        patience_ns=options["end_timeout"],
     )
 
 

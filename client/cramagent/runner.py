@@ -225,7 +225,7 @@ class Runner:
     # -- the end -----------------------------------------------------------------------------------
 
     def _verify(self) -> Verified:
-        """Every page once more; a device that is silent is waited for, a while."""
+        """Every page once more. A device that is silent is waited for, a while, and looked at again then."""
         machine = self._machine
         pages = len(machine.truth)
         self._tell(
@@ -233,12 +233,15 @@ class Runner:
         )
         machine.performer.settle()
         until = self._now_ns() + self._pace.patience_ns
-        while self._silent() and (left := until - self._now_ns()) > 0:
-            self._hear(block_ns=min(left, _LONGEST_WAIT_NS))
-        self._tell_host()
-        verified = machine.verifier.verify()
-        self._tell_host()
-        return verified
+        while True:
+            while self._silent() and (left := until - self._now_ns()) > 0:
+                self._hear(block_ns=min(left, _LONGEST_WAIT_NS))
+            self._tell_host()
+            verified = machine.verifier.verify()
+            self._tell_host()
+            # One that was thought to be there may have gone away unnoticed: then it was found out just now.
+            if not verified.unread or self._now_ns() >= until:
+                return verified
 
     def _tell_host(self) -> None:
         for keeper in self._keepers:

@@ -114,7 +114,7 @@ def test_power_cut_of_the_device(device: DeviceProcess, tmp_path: Path) -> None:
 
 def test_a_device_that_stays_away(device: DeviceProcess, tmp_path: Path) -> None:
     """The end waits for a while; what could be read was right, what could not is told; exit status 1."""
-    options = (*SYNTHETIC, "--device-timeout", "300ms")
+    options = (*SYNTHETIC, "--device-timeout", "300ms", "--end-timeout", "500ms")
     with AgentProcess(tmp_path, device.address, "synthetic", args=options) as agent:
         until(agent, lambda: metric(agent, "cram_demotions_total") > 500, "demotions")
         device.kill()

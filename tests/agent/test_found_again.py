@@ -52,8 +52,12 @@ class Door:
         self._open.clear()
 
     def open_late(self) -> None:
-        """Take connections again on the same port; what the service says is held back until `speak`."""
+        """As `open`; what the service says is held back until `speak`."""
         self._late.clear()
+        self.open()
+
+    def open(self) -> None:
+        """Take connections again on the same port."""
         self.knocks = 0
         self._listener = socket.create_server(("127.0.0.1", int(self.address.rpartition(":")[2])))
         self._serve()
@@ -110,3 +114,29 @@ def test_a_device_that_speaks_late_is_found_again(tmp_path: Path) -> None:
             until(lambda: "the device answers again" in agent.log_text(), "the agent hears the device")
             assert door.knocks == 1, "it was heard on the connection that was there, not on a later one"
         assert agent.report()["pages_mismatched"] == agent.report()["pages_unread"] == 0
+
+
+@pytest.mark.parametrize("missed", [False, True], ids=["unnoticed", "noticed"])
+def test_a_host_that_ends_while_its_device_is_away_reads_everything_when_it_is_back(
+    tmp_path: Path, *, missed: bool
+) -> None:
+    """Stopped before it knows that the device is away, or after: its session goes on, and it waits for it.
+
+    The device stays away for longer than a call is repeated. What could not be read is looked at again.
+    """
+    options = ("--pages", "300", "--dram", "25%", "--lease", "300s", "--device-timeout", "300ms")
+    with DeviceProcess(tmp_path) as device, Door(device.address) as door:
+        with AgentProcess(tmp_path, door.address, "synthetic", args=options) as agent:
+            until(lambda: "the accesses begin" in agent.log_text(), "the pages are stored")
+            door.shut()
+            if missed:
+                until(lambda: "does not answer" in agent.log_text(), "the agent misses the device")
+            agent.ask_to_end()
+            until(lambda: "verifying 3" in agent.log_text(), "the agent has heard that it is to end")
+            until(lambda: "does not answer" in agent.log_text(), "the agent misses the device")
+            threading.Event().wait(1.0)
+            door.open()
+            assert agent.wait(DEADLINE_S) == 0, agent.log_text()
+        report = agent.report()
+    assert report["pages_mismatched"] == report["pages_lost"] == report["pages_unread"] == 0
+    assert report["detached"]

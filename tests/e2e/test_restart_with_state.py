@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
+import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -150,6 +153,37 @@ def test_three_running_hosts_lose_nothing(tmp_path: Path) -> None:
         assert stored() == []
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_hosts_that_end_around_a_restart_read_everything(tmp_path: Path, seed: int) -> None:
+    """At random moments: before the device is gone, while it is, and when it is hardly back."""
+    draw = random.Random(seed)
+    with ExitStack() as stack:
+        device = stack.enter_context(device_with_state(tmp_path))
+        agents = [
+            stack.enter_context(AgentProcess(tmp_path, device.address, "synthetic", host=host, args=OPTIONS))
+            for host in HOSTS
+        ]
+        for agent in agents:
+            agent_until(agent, partial(demoted, agent), "it demotes")
+        for agent in agents:
+            ends = threading.Timer(draw.uniform(0, 2.5), agent.ask_to_end)
+            stack.callback(ends.join)
+            ends.start()
+        assert device.terminate() == 0, device.log_text()
+        threading.Event().wait(draw.uniform(0, 2))
+        device.start()
+        device.wait_ready()
+        for agent in agents:
+            assert agent.wait(DEADLINE_S) == 0, agent.log_text()
+            report = agent.report()
+            assert report["pages_unread"] == report["pages_mismatched"] == report["pages_lost"] == 0
+
+
+def demoted(agent: AgentProcess) -> bool:
+    """Whether much of it lies on the device."""
+    return metric(agent, "cram_demotions_total") > 200
+
+
 def test_a_kill_in_mid_save(tmp_path: Path) -> None:
     """An honest new generation; or, if nothing had changed since, the state of before."""
     data = os.urandom(SESSION_PAGES * PAGE)
@@ -178,7 +212,7 @@ def test_no_room_on_the_disk(tmp_path: Path) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.prlimit(device.pid, resource.RLIMIT_FSIZE, (1 << 20, most))
         assert device.terminate() == 1
-        assert "save failed" in device.log_text()
+        assert "save_failed" in device.log_text()
         assert "its pages are lost" in device.log_text()
         device.start()
         device.wait_ready()
