@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
 
+from cramagent.addresses import find_devices
 from deploy_helpers import DEPLOY, HOSTS, agent_options, certificates, checked, device_settings, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 pytestmark = [needs("kubectl"), needs("openssl")]
 
@@ -117,6 +121,27 @@ def test_every_host_takes_its_settings_and_has_a_secret_of_its_own(
         for option in ("tls_ca", "tls_cert", "tls_key"):
             assert Path(str(options[option])).name in secrets[name]
     assert len(used) == len(HOSTS)
+
+
+def test_every_host_has_a_node_on_every_device(
+    resources: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the names that the headless service gives to the pods of the set, which its certificate has."""
+    (devices,) = of_kind(resources, "StatefulSet")
+    where, name = devices["metadata"]["namespace"], devices["metadata"]["name"]
+    port = device_settings(environment(devices["spec"]["template"])).listen.port
+    names = [
+        f"{name}-{number}.{devices['spec']['serviceName']}.{where}.svc:{port}"
+        for number in range(devices["spec"]["replicas"])
+    ]
+    assert len(names) > 1
+    for deployment in of_kind(resources, "Deployment"):
+        told = environment(deployment["spec"]["template"])
+        del told["CRAM_AGENT_SWAP_DIR"]
+        options = agent_options(told, monkeypatch)
+        found = find_devices(cast("Sequence[str]", options["device"]))
+        assert [device.address for device in found] == names
+        assert options["placement"] == "most-free"
 
 
 def test_who_may_call_is_said_and_all_else_is_shut(resources: list[dict[str, Any]]) -> None:

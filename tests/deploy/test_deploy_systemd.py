@@ -59,7 +59,7 @@ def test_the_programs_take_the_settings(monkeypatch: pytest.MonkeyPatch) -> None
     told = variables(AGENT)
     assert told.pop("CRAM_AGENT_SWAP_DIR") == "%S/cram-agent/host-a"
     options = agent_options(told, monkeypatch)
-    assert (options["host"], options["device"]) == ("host-a", variables(DEVICE)["CXLDEVD_LISTEN"])
+    assert (options["host"], options["device"]) == ("host-a", (variables(DEVICE)["CXLDEVD_LISTEN"],))
 
 
 def test_credentials_are_those_that_the_script_makes() -> None:
