@@ -190,6 +190,9 @@ class Accesses:
         on_node: list[int] = []
         host_pages = [(host_space, vpn) for vpn in vpns]
         done = 0
+        if self._host.free_frames < len(vpns):
+            # One wait for kswapd's write rather than two reads of parts of the batch.
+            self._performer.resume(wait=True)
         while done < len(vpns):
             if done:
                 self._performer.resume(wait=True)

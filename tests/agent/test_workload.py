@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_helpers import PAGE, Rig, noise, prose, rig_of
+from agent_helpers import NS_PER_S, PAGE, Rig, noise, prose, rig_of
 from cramagent.accesses import OutOfMemory
+from cramagent.behind import Behind
+from cramagent.clock import SYSTEM_CLOCK
 from cramagent.policy.effects import NodeStatus
 from cramagent.policy.folio import Folio
 from cramagent.policy.host import Backend, PageKind
@@ -16,7 +19,10 @@ from cramagent.policy.states import State
 from cramagent.sources import Exit, Fork, Free, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from cramagent.policy.effects import NodeWritten
 
 
 def fill(rig: Rig, pages: int, space: int = 0) -> None:
@@ -146,6 +152,32 @@ def test_loads_and_promotions_of_a_batch_are_one_read(tmp_path: Path) -> None:
         while rig.workload.restore():
             pass
         assert rig.tally.restored == 3
+        assert rig.verifier.verify().compared == 200
+        assert rig.tally.mismatched == 0
+
+
+def test_a_batch_waits_for_kswapds_write_rather_than_read_in_parts(tmp_path: Path) -> None:
+    """Where fewer frames are free than it has stores: then all its promotions are one read."""
+    free = {"low_watermark_milli": 400, "high_watermark_milli": 500}
+    with rig_of(tmp_path, settings=free) as rig:
+        fill(rig, 200)
+        rig.background(5)
+
+        def promote(count: int) -> None:
+            vpns = on_node(rig)[:count]
+            rig.accesses.store(0, vpns, b"".join(prose(vpn) for vpn in vpns))
+
+        def behind(dpas: Sequence[int], data: bytes) -> Behind[NodeWritten]:
+            return Behind(SYSTEM_CLOCK, partial(rig.node.write, dpas, data), lambda _: None)
+
+        promote(rig.host.free_frames - 5)
+        rig.node.write_behind = behind  # type: ignore[method-assign]
+        rig.performer.begin(rig.host.kswapd(100 * NS_PER_S))
+        assert rig.host.free_frames == 5
+        rig.node.reads.clear()
+        promote(20)
+        assert rig.node.reads == [20]
+        rig.performer.settle()
         assert rig.verifier.verify().compared == 200
         assert rig.tally.mismatched == 0
 

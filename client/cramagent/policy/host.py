@@ -369,6 +369,11 @@ class Host:
 
     # -- looking in --------------------------------------------------------------------------------
 
+    @property
+    def free_frames(self) -> int:
+        """DRAM frames that nobody holds."""
+        return self._mm.frames.free
+
     def snapshot(self) -> HostSnapshot:
         """The gauges now. One look at each vswap entry if there are zombies, else no scan."""
         return take_snapshot(self._mm)
