@@ -19,9 +19,10 @@ _MESSAGE_OVERHEAD_BYTES: Final = 4096
 """What a message holds beside pages and addresses: session, generation, tags; rounded up a lot."""
 
 
-_WORKERS: Final = max(2, min(4, len(os.sched_getaffinity(0))))
-"""As many as there are cores. Measured on two: four gain nothing, and a page beside them waits four times as
-long; above four the interpreter's lock is the limit."""
+_WORKERS: Final = min(4, 1 + len(os.sched_getaffinity(0)))
+"""One more than there are cores. Measured on two: with two, cores are idle a fifth of the time, while one of
+them waits for the device or the interpreter; with four, a page beside them waits long. Above four the
+interpreter's lock is the limit."""
 _LISTEN: Final = Address("127.0.0.1", 7700)
 _OPERATOR: Final = Address("127.0.0.1", 7701)
 _METRICS: Final = Address("127.0.0.1", 7702)

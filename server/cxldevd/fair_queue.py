@@ -82,6 +82,10 @@ class FairQueue(Generic[_T]):
         """Commands that wait for a turn."""
         return sum(len(host.small) + len(host.large) for host in self._waiting.values())
 
+    def others_wait(self, name: str) -> bool:
+        """Whether any host but this one has a command waiting."""
+        return len(self._waiting) > (name in self._waiting)
+
     def must_wait(self, *, large: bool) -> bool:
         """Whether a command that asks now may have to wait: not all that may have to do so in the end."""
         return bool(self._waiting) or not self._is_free(large=large)

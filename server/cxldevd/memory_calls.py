@@ -223,30 +223,32 @@ class MemoryCalls:
             self._runtime.expect(now_ns + staging.delay_ns)
 
     def _compress(self, data: Buffer, turn: Turn) -> CompressedPages:
-        compress, part_bytes = self._of_thread.codec.compress, WRITTEN_PART * PAGE_BYTES
-        if len(data) <= part_bytes:
+        compress, pages, end = self._of_thread.codec.compress, WRITTEN_PART, len(data) // PAGE_BYTES
+        if end <= pages:
             return compress(data)
-        pages, parts = memoryview(data), []
-        for start in range(0, len(data), part_bytes):
-            if start:
-                turn.next_part()
-            parts.append(compress(pages[start : start + part_bytes]))
-        return CompressedPages.joined(parts)
+        view, parts, start = memoryview(data), [], 0
+        while True:
+            parts.append(compress(view[start * PAGE_BYTES : (start + pages) * PAGE_BYTES]))
+            start += pages
+            if start >= end:
+                return CompressedPages.joined(parts)
+            pages = turn.next_part(end - start)
 
     def _expand(self, stored: StoredPages, into: memoryview, turn: Turn) -> ExpandedPages:
-        expand = self._of_thread.codec.expand
-        if len(stored) <= READ_PART:
+        expand, pages, start, end = self._of_thread.codec.expand, READ_PART, 0, len(stored)
+        if end <= pages:
             return expand(stored, into)
         bad: list[int] = []
-        for start in range(0, len(stored), READ_PART):
+        while start < end:
             if start:
-                turn.next_part()
-            part = stored.part(start, start + READ_PART)
+                pages = turn.next_part(end - start)
+            part = stored.part(start, start + pages)
             place = into[start * PAGE_BYTES : (start + len(part)) * PAGE_BYTES]
             expanded = expand(part, place)
             if len(part) == 1:
                 place[:] = expanded.data  # one page stands for itself
             bad += (start + index for index in expanded.bad)
+            start += pages
         return ExpandedPages(into[: len(stored) * PAGE_BYTES], tuple(bad))
 
     def _read(self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview, turn: Turn) -> ReadOutcome:

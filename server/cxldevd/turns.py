@@ -24,6 +24,8 @@ SMALL_PAGES: Final = 8
 WRITTEN_PART: Final = 64
 READ_PART: Final = 128
 """A large command asks again after so many pages: about a millisecond, either way."""
+PARTS_ALONE: Final = 4
+"""So many parts at once, but for the first, while no other host waits: a part has costs of its own."""
 _WRITTEN_COST: Final = 2
 """Of a page that is written. To read one costs 1, the unit: to expand takes half of what to compress does."""
 _COMMAND_COST: Final = 16
@@ -91,12 +93,18 @@ class Turn(AbstractContextManager["Turn"]):
             started = self._turns.queue.done(large=self._large)
         _let_go(started)
 
-    def next_part(self) -> None:
-        """Between two parts of a large command: others may be in front."""
+    def next_part(self, left: int) -> int:
+        """Between two parts of a large command of which so many pages are left: others may be in front.
+
+        Returns:
+            Pages of the next part.
+        """
         turns = self._turns
         with turns.lock:
             self._gate = _shut()
-            started = turns.queue.next_part(self._host, self._part * self._page_cost, self)
+            parts = 1 if turns.queue.others_wait(self._host) else PARTS_ALONE
+            pages = min(left, parts * self._part)
+            started = turns.queue.next_part(self._host, pages * self._page_cost, self)
             goes_on = self in started
             turns.waited += not goes_on
         if goes_on:
@@ -104,6 +112,7 @@ class Turn(AbstractContextManager["Turn"]):
         _let_go(started)
         if not goes_on:
             self._wait()
+        return pages
 
     def let_go(self) -> None:
         """It waits no more."""

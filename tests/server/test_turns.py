@@ -11,7 +11,7 @@ from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
 from cxldevd.errors import DeviceBusy
 from cxldevd.pools import CountedPool, InFlight
-from cxldevd.turns import SMALL_PAGES, SMALL_TURNS, WRITTEN_PART, Turns
+from cxldevd.turns import PARTS_ALONE, SMALL_PAGES, SMALL_TURNS, WRITTEN_PART, Turns
 from server_helpers import DEADLINE_S, MIB, PAGE, Bench, Host, bench_of, dpas, noise, prose, refused
 
 if TYPE_CHECKING:
@@ -167,6 +167,36 @@ def test_every_page_of_parts_comes_back(each_transport: str) -> None:
             data = prose(pages - 1, pages) + noise(1, pages)
             assert host.write(0, data).accepted_pages == pages
             assert host.read(0, pages) == data
+
+
+def test_parts_are_large_while_nobody_else_waits() -> None:
+    """A host's own commands may wait longer; those of others wait for a part."""
+    turns = Turns(1)
+    waiting: list[threading.Thread] = []
+
+    def ask(host: str) -> None:
+        def work() -> None:
+            with turns.of_pages(host, WRITTEN_PART, written=True):
+                pass
+
+        waiting.append(threading.Thread(target=work))
+        waiting[-1].start()
+        for _ in range(int(DEADLINE_S / 0.005)):
+            if turns.waiting == len(waiting):
+                return
+            threading.Event().wait(0.005)
+        raise AssertionError(f"{turns.waiting} wait")
+
+    with turns.of_pages("a", 1000, written=True) as turn:
+        assert turn.next_part(936) == PARTS_ALONE * WRITTEN_PART
+        assert turn.next_part(100) == 100
+        ask("a")
+        assert turn.next_part(936) == PARTS_ALONE * WRITTEN_PART
+        ask("b")
+        assert turn.next_part(936) == WRITTEN_PART
+    for one in waiting:
+        one.join(DEADLINE_S)
+    assert turns.queue.taken == turns.waiting == 0
 
 
 def test_waiting_calls_of_one_host_leave_threads_for_others() -> None:
