@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from cxldev.codec import Buffer, CompressedPages
+    from cxldev.codec import Buffer, CompressedPages, PackedPage
 
 
 class Stall:
@@ -36,14 +36,19 @@ class Stall:
 @contextmanager
 def stalled_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
     """The first write stands still in its codec."""
-    stall, compress = Stall(), PageCodec.compress
+    stall, compress, compress_single = Stall(), PageCodec.compress, PageCodec.compress_single
 
     def slowly(self: PageCodec, data: Buffer) -> CompressedPages:
         stall.pass_by()
         return compress(self, data)
 
+    def slowly_single(self: PageCodec, page: bytes | memoryview) -> PackedPage:
+        stall.pass_by()
+        return compress_single(self, page)
+
     with monkeypatch.context() as patch:
         patch.setattr(PageCodec, "compress", slowly)
+        patch.setattr(PageCodec, "compress_single", slowly_single)
         try:
             yield stall
         finally:

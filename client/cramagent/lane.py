@@ -37,6 +37,9 @@ _HELLO_BYTES: Final = 256
 _DESCRIPTORS: Final = 3
 _LOOK_NS: Final = 200_000
 """A small command takes about half of it."""
+_LOOK_LONGER_NS: Final = 8_000
+"""For each page."""
+_LONGEST_LOOK_NS: Final = 500_000
 _SOON_S: Final = 0.001
 """A timeout of 0 would mean another thing to a socket."""
 
@@ -96,6 +99,8 @@ class Lane:
         """Threads that copy from or to the memory."""
         self._sent = self._heard = 0
         self._patience = Patience(_LOOK_NS)
+        self._look_ns = _LOOK_NS
+        """How long the answer to the command that was sent last is worth waiting for awake."""
         self._why_closed = ""
 
     @property
@@ -174,8 +179,12 @@ class Lane:
             self._inside += 1
         submitted = False
         try:
-            segment.addresses[slot][: len(addresses)] = memoryview(array("Q", addresses))
-            segment.data[slot][: len(data)] = data
+            if len(addresses) == 1:
+                segment.addresses[slot][0] = addresses[0]
+            else:
+                segment.addresses[slot][: len(addresses)] = memoryview(array("Q", addresses))
+            if data:
+                segment.data[slot][: len(data)] = data
             segment.put_command(slot, Command(operation, count, len(data)))
             if self.span is not None:
                 segment.put_span(slot, self.span())
@@ -191,6 +200,7 @@ class Lane:
             self._inside -= 1
             segment.submissions[self._sent % segment.geometry.slots] = slot
             self._sent += 1
+            self._look_ns = min(_LOOK_NS + count * _LOOK_LONGER_NS, _LONGEST_LOOK_NS)
             call = self._calls[slot] = LaneCall(self, slot, self._sent)
             os.eventfd_write(self._submitted, 1)
         return call
@@ -271,7 +281,7 @@ class Lane:
         self._lock.release()
         try:
             # Where several are under way, the next answer comes while one is busy with the last.
-            events = self._patience.look(self._poll) if self._sent - self._heard == 1 else []
+            events = self._patience.look(self._poll, self._look_ns) if self._sent - self._heard == 1 else []
             if not events:
                 # Rounded up: poll counts in ms, and one that is too early would ask again in a tight loop.
                 events = self._poll.poll(int(left_s * 1000) + 1)
@@ -279,7 +289,7 @@ class Lane:
             self._lock.acquire()
             self._listening = False
         try:
-            if any(descriptor == self._completed for descriptor, _ in events):
+            if self._completed in dict(events):
                 self._hear(os.eventfd_read(self._completed))
             elif events:
                 self._end("the device closed it")

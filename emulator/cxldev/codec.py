@@ -35,9 +35,6 @@ Buffer = bytes | bytearray | memoryview
 _FRAME_OF_ONE_WORD: Final = 256
 """No page of one repeated word has a larger frame: zstd stores the word, or a few of it, and a match."""
 _ZEROS: Final = bytes(PAGE_BYTES)
-# Of a write of one page; nobody writes to them.
-_NO_BYTES: Final = np.zeros(1, np.int64)
-_NO_WORD: Final = np.zeros(1, np.uint64)
 
 _ROW: Final = 128
 """Pages expanded in one go: their frames stay in a cache of the processor."""
@@ -78,6 +75,10 @@ class CompressedPages:
             [piece for part in parts for piece in part.pieces],
         )
 
+    def first(self) -> PackedPage:
+        """The first page in plain numbers."""
+        return PackedPage(self.sizes.item(0), self.frame_sizes.item(0), self.words.item(0), self.pieces[0])
+
     @property
     def data(self) -> bytes:
         """The pieces behind one another: a copy."""
@@ -104,6 +105,24 @@ class StoredPages:
         """Some of them, by index."""
         part = slice(start, stop)
         return StoredPages(self.kinds[part], self.sizes[part], self.places[part], self.memory)
+
+
+class PackedPage(NamedTuple):
+    """One page of a write, ready to be stored: as `CompressedPages`, in plain numbers."""
+
+    size: int
+    frame_size: int
+    word: int
+    piece: Buffer
+
+    def alone(self) -> CompressedPages:
+        """The same as a batch of one."""
+        return CompressedPages(
+            np.array([self.size], np.int64),
+            np.array([self.frame_size], np.int64),
+            np.array([self.word], np.uint64),
+            [self.piece],
+        )
 
 
 class ExpandedPages(NamedTuple):
@@ -139,7 +158,7 @@ class PageCodec:
             raise DataLength(f"{view.nbytes} bytes are not whole pages of {PAGE_BYTES}")
         count = view.nbytes // PAGE_BYTES
         if count == 1:
-            return self._compress_one(view)
+            return self.compress_single(view).alone()
         frames = self._frames(view, count)
         sizes = np.fromiter(map(len, frames), np.int64, count)
         words = np.zeros(count, np.uint64)
@@ -152,16 +171,14 @@ class PageCodec:
                 words[index] = word
         return CompressedPages(media_bytes(sizes), sizes, words, frames)
 
-    def _compress_one(self, page: memoryview) -> CompressedPages:
-        """As `compress`. For one page, numpy would cost more than the rest but zstd."""
+    def compress_single(self, page: bytes | memoryview) -> PackedPage:
+        """One page of 4096 bytes. numpy would cost more than the rest but zstd."""
         word = _filling_word(page) if page[:WORD_BYTES] == page[-WORD_BYTES:] else None
         if word is not None:
-            return CompressedPages(_NO_BYTES, _NO_BYTES, np.array([word], np.uint64), [b""])
+            return PackedPage(0, 0, word, b"")
         frame = self._compressor.compress(page)
         size = len(frame)
-        return CompressedPages(
-            np.array([media_bytes_of(size)], np.int64), np.array([size], np.int64), _NO_WORD, [frame]
-        )
+        return PackedPage(media_bytes_of(size), size, 0, frame)
 
     def _frames(self, view: memoryview, count: int) -> list[Buffer]:
         """One frame for each page."""
@@ -220,11 +237,15 @@ class PageCodec:
     def _page(self, stored: StoredPages, index: int) -> bytes | None:
         """One page, in memory of its own; None if it is damaged."""
         size, place = stored.sizes.item(index), stored.places.item(index)
-        if not size:
-            return filled_page(place) if stored.kinds.item(index) == SAME_FILLED else _ZEROS
-        frame = stored.memory[place : place + size]
+        frame = bytes(stored.memory[place : place + size]) if size else b""
+        return self.expand_single(stored.kinds.item(index), place, frame)
+
+    def expand_single(self, kind: int, word: int, frame: bytes) -> bytes | None:
+        """One page of this kind: of its frame, or where it has none, of the word; None if it is damaged."""
+        if not frame:
+            return filled_page(word) if kind == SAME_FILLED else _ZEROS
         # Nothing else in it can make zstd expand it to anything but one page, checked.
-        if frame[: len(FRAME_HEADER)] != FRAME_HEADER:
+        if not frame.startswith(FRAME_HEADER):
             return None
         try:
             return self._decompressor.decompress(frame, allow_extra_data=False)
@@ -232,7 +253,7 @@ class PageCodec:
             return None
 
 
-def _filling_word(page: memoryview) -> int | None:
+def _filling_word(page: bytes | memoryview) -> int | None:
     """The word that fills a page, if one does."""
     word = int.from_bytes(page[:WORD_BYTES], "little")
     # As bytes: memoryviews are compared one element after the other.

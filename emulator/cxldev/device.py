@@ -360,7 +360,7 @@ class Device:
 
     @property
     def power(self) -> PowerOn:
-        """The power-on that is now: for `restore`, which fills the one of a new device."""
+        """The power-on that is now: for `restore`, which fills that of a new device, and `single_pages`."""
         return self._power
 
     @property

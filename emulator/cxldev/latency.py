@@ -97,7 +97,7 @@ class LatencyModel:
         """Device ns of a read. Its compressed pages are in the block cache afterwards."""
         config = self._config
         if len(pages) == 1:
-            return self._of_single_read(region, pages.item(), kinds.item(), sectors.item(), in_flight_pages)
+            return self.of_single_read(region, pages.item(), kinds.item(), sectors.item(), in_flight_pages)
         packed = kinds == COMPRESSED
         costs = packed * config.decompress_ns + sectors * config.per_sector_ns
         if self._slots:
@@ -108,7 +108,8 @@ class LatencyModel:
         costs += config.base_ns
         return self._served(int(costs.sum()), int(costs.max()), in_flight_pages)
 
-    def _of_single_read(self, region: int, page: int, kind: int, sectors: int, in_flight_pages: int) -> int:
+    def of_single_read(self, region: int, page: int, kind: int, sectors: int, in_flight_pages: int) -> int:
+        """As `of_read`, for one page."""
         config = self._config
         cost = config.base_ns
         tag = _tag(region, page)

@@ -38,7 +38,7 @@ def store_pages(
     pages, count = ticket.pages, ticket.count
     assert len(packed) == count, (len(packed), count)
     if count == 1:
-        outcome = store_single(power, region, pages.item(), packed, in_flight_pages)
+        outcome = store_single(power, region, pages.item(), packed.first(), in_flight_pages)
         if outcome is not None:
             return outcome
     if region.pages < ticket.region_pages and int(pages.max()) >= region.pages:

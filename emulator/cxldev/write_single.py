@@ -13,13 +13,13 @@ from cxldev.config import PAGE_BYTES
 from cxldev.outcomes import COMPRESSED, EMPTY, POISONED, RAW, SAME_FILLED, WriteOutcome
 
 if TYPE_CHECKING:
-    from cxldev.codec import CompressedPages
+    from cxldev.codec import PackedPage
     from cxldev.power_on import PowerOn
     from cxldev.regions import Region
 
 
 def store_single(
-    power: PowerOn, region: Region, page: int, packed: CompressedPages, in_flight_pages: int
+    power: PowerOn, region: Region, page: int, packed: PackedPage, in_flight_pages: int
 ) -> WriteOutcome | None:
     """Store the one page of a write; None, with nothing changed, if that is not for this path."""
     config, ledger, table, account = power.config, power.ledger, region.table, region.account
@@ -28,7 +28,7 @@ def store_single(
     held = table.kind.item(page)
     if held == POISONED:
         return None
-    size, sector = packed.sizes.item(), config.sector_bytes
+    size, sector = packed.size, config.sector_bytes
     sectors = (size + sector - 1) // sector
     was_empty = held == EMPTY
     more_sectors = sectors - table.sectors.item(page)
@@ -39,10 +39,10 @@ def store_single(
     ):
         return None
 
-    entry, frame_size = packed.words.item(), packed.frame_sizes.item()
+    entry, frame_size = packed.word, packed.frame_size
     if frame_size:
         entry = power.arena.take_single(frame_size)
-        power.arena.memory[entry : entry + frame_size] = packed.pieces[0]
+        power.arena.memory[entry : entry + frame_size] = packed.piece
     ledger.store(account, int(was_empty), more_sectors)
     old_size = table.size.item(page)
     if old_size:

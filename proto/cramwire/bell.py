@@ -26,12 +26,15 @@ class Patience:
         self._rest = 0
         self._next_rest = 1
 
-    def look(self, poll: select.poll) -> list[tuple[int, int]]:
-        """What happened within a short time; empty if nothing did, or it is not worth a look."""
+    def look(self, poll: select.poll, look_ns: int | None = None) -> list[tuple[int, int]]:
+        """What happened within a short time; empty if nothing did, or it is not worth a look.
+
+        `look_ns`: how short, if it is another than usual.
+        """
         if self._rest:
             self._rest -= 1
             return []
-        until_ns = time.monotonic_ns() + self._look_ns
+        until_ns = time.monotonic_ns() + (self._look_ns if look_ns is None else look_ns)
         while time.monotonic_ns() < until_ns:
             events = poll.poll(0)
             if events:

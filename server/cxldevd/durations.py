@@ -22,13 +22,19 @@ class Durations(Collector):
     """One histogram family by operation. Fed in ns, published in seconds."""
 
     def __init__(
-        self, name: str, meaning: str, buckets_s: Sequence[float], registry: CollectorRegistry
+        self,
+        name: str,
+        meaning: str,
+        buckets_s: Sequence[float],
+        registry: CollectorRegistry,
+        lock: threading.Lock | None = None,
     ) -> None:
+        """`lock`: one that whoever counts more than durations holds already."""
         self._name = name
         self._meaning = meaning
         self._bounds_ns = [round(bound * 1e9) for bound in buckets_s]
         self._names = [*(str(float(bound)) for bound in buckets_s), "+Inf"]
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if lock is None else lock
         self._counts: dict[str, list[int]] = {}
         self._sums_ns: dict[str, int] = {}
         registry.register(self)
@@ -41,14 +47,17 @@ class Durations(Collector):
 
     def observe(self, operation: str, ns: int) -> None:
         """One more."""
-        place = bisect_left(self._bounds_ns, ns)
         with self._lock:
-            counts = self._counts.get(operation)
-            if counts is None:
-                counts = self._counts[operation] = [0] * len(self._names)
-                self._sums_ns[operation] = 0
-            counts[place] += 1
-            self._sums_ns[operation] += ns
+            self.add(operation, ns)
+
+    def add(self, operation: str, ns: int) -> None:
+        """As `observe`. Needs the lock."""
+        counts = self._counts.get(operation)
+        if counts is None:
+            counts = self._counts[operation] = [0] * len(self._names)
+            self._sums_ns[operation] = 0
+        counts[bisect_left(self._bounds_ns, ns)] += 1
+        self._sums_ns[operation] += ns
 
     def describe(self) -> list[Metric]:
         """Its name, so that nobody else takes it."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from cramwire import transfer_messages
 from cramwire.page_messages import ReadReply, put_read_response
 from cramwire.v1 import memory_pb2
 from cxldev.codec import CompressedPages, ExpandedPages, PageCodec
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned, WriteRefused
+from cxldev.outcomes import ReadOutcome
+from cxldev.single_pages import read_again, read_single, write_single
 from cxldevd import from_wire
 from cxldevd.turns import READ_PART, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from cxldev.outcomes import (
         FlushOutcome,
         FlushTicket,
-        ReadOutcome,
         SessionRef,
         TrimOutcome,
         WriteOutcome,
@@ -82,6 +85,7 @@ class MemoryCalls:
         self._metrics = metrics
         self._time_dilation = time_dilation
         config = runtime.config
+        self._stages = config.staging.bytes > 0
         self._most_bytes = config.max_pages_per_request * PAGE_BYTES
         self._of_thread = _OfThread(config.zstd_level, self._most_bytes)
 
@@ -90,7 +94,10 @@ class MemoryCalls:
     def write(self, request: PageRequest, context: grpc.ServicerContext) -> memory_pb2.WriteResponse:
         """Store pages in order."""
         ref, dpas, data = *from_wire.page_request(request), request.data
-        outcome = self.store(ref, dpas, len(data), lambda: data, context)
+        if len(dpas) == 1 and len(data) == PAGE_BYTES:
+            outcome = self.store_one(ref, dpas.item(), memoryview(data), context)
+        else:
+            outcome = self.store(ref, dpas, len(data), lambda: data, context)
         return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
 
     def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
@@ -103,12 +110,13 @@ class MemoryCalls:
 
     def _reply(self, request: PageRequest, context: grpc.ServicerContext, inside: int = 0) -> bytes:
         ref, dpas = from_wire.page_request(request)
-        if len(dpas) <= 1:
-            outcome = self.load(ref, dpas, _NOWHERE, context)
+        if len(dpas) == 1:
+            outcome = self.load_one(ref, dpas.item(), context)
             if inside:
                 return transfer_messages.put_read_answer(outcome.data, outcome.device_ns)
             return put_read_response((outcome.data,), outcome.device_ns)
-        reply = ReadReply(min(len(dpas) * PAGE_BYTES, self._most_bytes), inside)
+        # A read of no page is refused by the device.
+        reply = ReadReply(max(PAGE_BYTES, min(len(dpas) * PAGE_BYTES, self._most_bytes)), inside)
         device_ns = self.load(ref, dpas, reply.pages, context).device_ns
         return reply.take(device_ns)
 
@@ -139,16 +147,14 @@ class MemoryCalls:
     ) -> WriteOutcome:
         """Store pages in order.
 
-        `fetch` is called once `data_bytes` is found right, and gives so many; nothing of it is kept. Several
-        pages are compressed once all of the request is found right; one is compressed in less time than it
-        takes to have the device twice.
+        `fetch` is called once all of the request is found right, and gives so many bytes; nothing of it is
+        kept.
         """
         _still_there(caller)
         host = self._hosts.name(ref)
-        count, ticket = len(dpas), None
-        if count != 1 or data_bytes != PAGE_BYTES:
-            with self._runtime.device() as (device, now_ns):
-                ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
+        with self._runtime.device() as (device, now_ns):
+            ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
+        count = ticket.count
         with self._in_flight.hold(count, host):
             try:
                 with self._turns.of_pages(host, count, written=True) as turn:
@@ -157,8 +163,6 @@ class MemoryCalls:
                         # Not only before: who gave this call up may have stored newer bytes meanwhile.
                         _still_there(caller)
                         self._expect_draining(now_ns)
-                        if ticket is None:
-                            ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
                         outcome = device.commit_write(
                             ticket, pages, now_ns, in_flight_pages=self._in_flight.pages - count
                         )
@@ -167,6 +171,31 @@ class MemoryCalls:
                 raise
             self._spend("write", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
+
+    def store_one(self, ref: SessionRef, dpa: int, page: memoryview, caller: Caller) -> WriteOutcome:
+        """As `store`, for one page: compressed in less time than it takes to have the device twice."""
+        if self._stages:
+            return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda: page, caller)
+        _still_there(caller)
+        host, in_flight, runtime = self._hosts.name(ref), self._in_flight, self._runtime
+        in_flight.add(1, host)
+        try:
+            with self._turns.of_pages(host, 1, written=True):
+                packed = self._of_thread.codec.compress_single(page)
+                device, now_ns = runtime.enter()
+                try:
+                    _still_there(caller)
+                    outcome = write_single(
+                        device, ref, dpa, packed, now_ns, in_flight_pages=in_flight.pages - 1
+                    )
+                finally:
+                    runtime.leave()
+            if outcome is not None:
+                self._spend("write", outcome.device_ns, 0, caller)
+                return outcome
+        finally:
+            in_flight.drop(1, host)
+        return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda: page, caller)
 
     @property
     def pages_of_thread(self) -> memoryview:
@@ -189,6 +218,31 @@ class MemoryCalls:
                 raise
             self._spend("read", outcome.device_ns, outcome.wall_ns, caller)
         return outcome
+
+    def load_one(self, ref: SessionRef, dpa: int, caller: Caller) -> ReadOutcome:
+        """As `load`, for one page: the device is had once, and nothing stays open meanwhile."""
+        _still_there(caller)
+        host, in_flight, runtime = self._hosts.name(ref), self._in_flight, self._runtime
+        in_flight.add(1, host)
+        try:
+            with self._turns.of_pages(host, 1, written=False):
+                device, now_ns = runtime.enter()
+                try:
+                    held = read_single(device, ref, dpa, now_ns, in_flight_pages=in_flight.pages - 1)
+                finally:
+                    runtime.leave()
+                page = None
+                if held is not None:
+                    page = self._of_thread.codec.expand_single(held.kind, held.word, held.frame)
+                    if page is None:
+                        with runtime.device() as (device, _):
+                            read_again(device)
+            if held is not None and page is not None:
+                self._spend("read", held.device_ns, 0, caller)
+                return ReadOutcome(page, held.device_ns, 0)
+        finally:
+            in_flight.drop(1, host)
+        return self.load(ref, _dpas_of(dpa), _NOWHERE, caller)
 
     def give_up(
         self, ref: SessionRef, starts: from_wire.Addresses, lengths: from_wire.Addresses, caller: Caller
@@ -285,7 +339,13 @@ class MemoryCalls:
     def _spend(self, operation: str, device_ns: int, wall_ns: int, caller: Caller) -> None:
         """Count device time, and wait as long as the dilation and a latency fault ask for."""
         self._metrics.device_took(operation, device_ns)
+        if not wall_ns and not self._time_dilation:
+            return
         pause(caller, self._runtime.clock, wall_ns + round(device_ns * self._time_dilation))
+
+
+def _dpas_of(dpa: int) -> from_wire.Addresses:
+    return np.array([dpa], np.uint64)
 
 
 def _still_there(caller: Caller) -> None:

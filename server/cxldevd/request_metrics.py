@@ -46,6 +46,7 @@ class RequestMetrics:
             "Wall time of unary calls inside the service, from thread to answer, by operation.",
             _WALL_BUCKETS_S,
             registry,
+            self._lock,
         )
         self._device = Durations(
             "cxldev_request_device_seconds",
@@ -65,16 +66,39 @@ class RequestMetrics:
         if not stream:
             self._wall.knows(operation)
 
+    def begin(self, operation: str) -> None:
+        """A unary call runs, until `answered` or `refused_after`."""
+        with self._lock:
+            self._running[operation] += 1
+
+    def answered(self, operation: str, wall_ns: int) -> None:
+        """It got what it asked for, after so long: `ended`, `took` and the end of `running` in one."""
+        with self._lock:
+            self._ended[operation, "OK"] += 1
+            self._over(operation, wall_ns)
+
+    def refused_after(self, operation: str, wall_ns: int) -> None:
+        """It did not; how it ended is counted already."""
+        with self._lock:
+            self._over(operation, wall_ns)
+
+    def _over(self, operation: str, wall_ns: int) -> None:
+        """Needs the lock."""
+        self._wall.add(operation, wall_ns)
+        self._running[operation] -= 1
+        if self._waits_idle:
+            self._one_less.notify_all()
+
     def running(self, operation: str, *, stream: bool = False) -> AbstractContextManager[None]:
         """A call that runs while this is entered."""
         return _Running(self, self._streams if stream else self._running, operation)
 
-    def begin(self, running: Counter[str], operation: str) -> None:
+    def enter(self, running: Counter[str], operation: str) -> None:
         """One more runs."""
         with self._lock:
             running[operation] += 1
 
-    def end(self, running: Counter[str], operation: str) -> None:
+    def leave(self, running: Counter[str], operation: str) -> None:
         """One runs no more."""
         with self._lock:
             running[operation] -= 1
@@ -136,7 +160,7 @@ class _Running(AbstractContextManager[None]):
         self._operation = operation
 
     def __enter__(self) -> None:
-        self._metrics.begin(self._running, self._operation)
+        self._metrics.enter(self._running, self._operation)
 
     def __exit__(self, *_: object) -> None:
-        self._metrics.end(self._running, self._operation)
+        self._metrics.leave(self._running, self._operation)

@@ -17,7 +17,7 @@ from server_helpers import DEADLINE_S, MIB, PAGE, Bench, Host, bench_of, dpas, n
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cxldev.codec import Buffer, CompressedPages
+    from cxldev.codec import Buffer, CompressedPages, PackedPage
 
 MANY = 3 * WRITTEN_PART
 """Pages of a large command, in three parts."""
@@ -63,13 +63,18 @@ class Gate:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """In front of the codec."""
     made = Gate()
-    compress = PageCodec.compress
+    compress, compress_single = PageCodec.compress, PageCodec.compress_single
 
     def held(self: PageCodec, data: Buffer) -> CompressedPages:
         made.pass_by(memoryview(data)[0])
         return compress(self, data)
 
+    def held_single(self: PageCodec, page: bytes | memoryview) -> PackedPage:
+        made.pass_by(page[0])
+        return compress_single(self, page)
+
     monkeypatch.setattr(PageCodec, "compress", held)
+    monkeypatch.setattr(PageCodec, "compress_single", held_single)
     yield made
     made.open()
 

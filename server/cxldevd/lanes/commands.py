@@ -61,44 +61,54 @@ class LaneCommands:
     ) -> None:
         """Do what a command asks for, and write the answer into its slot. Counted and timed as any call."""
         guard = self._guard
+        metrics, clock = guard.metrics, guard.clock
         operation = _NAMES.get(command.operation, "unknown")
-        began_ns = guard.clock.now_ns()
+        began_ns = clock.now_ns()
+        metrics.begin(operation)
         detail = b""
-        with guard.metrics.running(operation):
-            try:
+        try:
+            if self._runtime.draining:
                 self._runtime.refuse_if_draining()
-                answer = self._answers.get(command.operation, _unknown)(segment, slot, command, ref, caller)
-            except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
+            answer = self._answers.get(command.operation, _unknown)(segment, slot, command, ref, caller)
+        except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
+            try:
                 if isinstance(error, CommandLost):
                     guard.lines.lost(operation, error, caller.request_id, ref)
                     error = guard.losses.happen(error, caller)
                 refused = guard.refused(operation, error, caller.request_id, ref)
                 detail = refused.SerializeToString()
                 answer = Answer(refused.code, len(detail))
-            else:
-                guard.metrics.ended(operation, grpc.StatusCode.OK)
-            wall_ns = guard.clock.now_ns() - began_ns
-            guard.metrics.took(operation, wall_ns)
-            if wall_ns > SLOW_NS:
-                guard.lines.slow(operation, wall_ns, caller.request_id, ref)
+            finally:
+                wall_ns = clock.now_ns() - began_ns
+                metrics.refused_after(operation, wall_ns)
+        else:
+            wall_ns = clock.now_ns() - began_ns
+            metrics.answered(operation, wall_ns)
+        if wall_ns > SLOW_NS:
+            guard.lines.slow(operation, wall_ns, caller.request_id, ref)
         segment.put_answer(slot, answer, detail)
 
     def _write(
         self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller
     ) -> Answer:
         size = command.data_bytes
+        if command.count == 1 and size == PAGE_BYTES:
+            dpa, page = segment.addresses[slot][0], memoryview(bytes(segment.data[slot][:PAGE_BYTES]))
+            outcome = self._calls.store_one(ref, dpa, page, caller)
+            return Answer(0, 0, outcome.accepted_pages, outcome.device_ns)
         dpas = self._addresses(segment, slot, command.count, self._most_pages)
         outcome = self._calls.store(ref, dpas, size, lambda: self._copied(segment.data[slot], size), caller)
         return Answer(0, value=outcome.accepted_pages, device_ns=outcome.device_ns)
 
     def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
-        dpas = self._addresses(segment, slot, command.count, self._most_pages)
         into = segment.data[slot]
+        if command.count == 1:
+            one = self._calls.load_one(ref, segment.addresses[slot][0], caller)
+            into[:PAGE_BYTES] = one.data
+            return Answer(0, 0, 0, one.device_ns, PAGE_BYTES)
+        dpas = self._addresses(segment, slot, command.count, self._most_pages)
         outcome = self._calls.load(ref, dpas, into, caller)
-        size = len(outcome.data)
-        if size == PAGE_BYTES:
-            into[:size] = outcome.data
-        return Answer(0, device_ns=outcome.device_ns, data_bytes=size)
+        return Answer(0, device_ns=outcome.device_ns, data_bytes=len(outcome.data))
 
     def _trim(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
         pairs = self._addresses(segment, slot, 2 * command.count, 2 * self._most_ranges)

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 _LARGE: Final = 8
 """Pages. Smaller commands gain nothing from a second thread: they hold the interpreter most of the time."""
+_LARGEST: Final = 65
+"""Pages. Fewer than these, where one command comes after the other, are done before a second thread helps."""
+_ALONE: Final = 4
+"""Commands in a row that came one by one: the next one will, too."""
+_MOST_ALONE: Final = 8
 _LOOK_NS: Final = 100_000
 """A host that faults page after page has the next command ready within a part of it."""
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -83,7 +88,12 @@ class Lane:
         self._poll.register(self._submitted, select.POLLIN)
         self._poll.register(peer, select.POLLIN)
         self._patience = Patience(_LOOK_NS)
-        self._was_small = False
+        self._kept = False
+        """Whether the last command was done without passing the turn."""
+        self._prompt = False
+        """Whether the bell had rung already when it was looked for."""
+        self._alone = 0
+        """How far commands come one by one: up by 1 with each that does, halved by each that does not."""
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._threads = self._spare = 0
@@ -190,11 +200,13 @@ class Lane:
             LaneBroken: the host rang more often than it has slots, or named one that is not there.
         """
         while self._taken == self._rung:
-            events = self._look() or self._poll.poll()
+            events = self._poll.poll(0) if self._kept else []
+            self._prompt = bool(events)
+            events = events or self._look() or self._poll.poll()
             if self._closed:
                 return None
             # The host has nothing more to say on its socket: whatever happens there is its end.
-            if any(descriptor != self._submitted for descriptor, _ in events):
+            if len(events) > 1 or events[0][0] != self._submitted:
                 self.close("the host is gone")
                 return None
             self._rung += _strokes(self._submitted)
@@ -210,7 +222,7 @@ class Lane:
 
     def _look(self) -> list[tuple[int, int]]:
         """Behind a small command, the next one is often close. One lane at a time looks for it."""
-        if not self._was_small or not self._commands.looking.acquire(blocking=False):
+        if not self._kept or not self._commands.looking.acquire(blocking=False):
             return []
         try:
             return self._patience.look(self._poll)
@@ -219,9 +231,12 @@ class Lane:
 
     def _answer(self, slot: int, turn: Turn) -> None:
         command, number = self._segment.command(slot), self._taken
-        if command.count >= _LARGE or self._taken != self._rung:
+        last = self._taken == self._rung
+        alone = last and not self._prompt and self._rung - self._answered == 1
+        self._alone = min(self._alone + 1, _MOST_ALONE) if alone else self._alone // 2
+        if not last or command.count >= (_LARGEST if self._alone > _ALONE else _LARGE):
             turn.give_up()
-        self._was_small = turn.held
+        self._kept = turn.held
         caller = LaneCaller(self, slot, turn, number)
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
@@ -284,6 +299,8 @@ class Turn:
 
 class LaneCaller:
     """The host behind one command: a `Caller`. Who asks to be told when it goes is about to wait."""
+
+    __slots__ = ("_lane", "_number", "_slot", "_turn", "waited")
 
     def __init__(self, lane: Lane, slot: int, turn: Turn, number: int) -> None:
         self._lane = lane
