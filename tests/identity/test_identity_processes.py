@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,29 @@ def test_mutual_tls_from_end_to_end(tmp_path: Path) -> None:
         assert "take our --tls-cert?" in refused.stderr
         device.terminate()
     assert "Handshake failed" not in device.log_text()
+
+
+def test_several_devices_over_mutual_tls(tmp_path: Path) -> None:
+    """Each is known by its own certificate: by its address, or by the name that its address was found by."""
+    hosts, operators = Pki(tmp_path, "hosts"), Pki(tmp_path, "operators")
+    mine = hosts.issue("host-a")
+    shown = tls(hosts.ca, mine.cert, mine.key)
+    with ExitStack() as stack:
+        places: list[str] = []
+        for name, place in (("127.0.0.1", "{}"), ("localhost", "dns:///localhost:{}")):
+            (tmp_path / name).mkdir()
+            own = hosts.issue(name)
+            given = ["--tls-cert", str(own.cert), "--tls-key", str(own.key)]
+            given += ["--host-ca", str(hosts.ca), "--operator-ca", str(operators.ca)]
+            device = stack.enter_context(DeviceProcess(tmp_path / name, physical="8MiB", args=given))
+            port = device.address.rpartition(":")[2]
+            places.append(place.format(device.address if place == "{}" else port))
+        options = (*shown, *SOURCE, "--placement", "round-robin", "--demote-batch", "16")
+        with AgentProcess(tmp_path, ",".join(places), "synthetic", args=options) as agent:
+            assert agent.wait(DEADLINE_S) == 0, agent.log_text()
+        report = agent.report()
+    assert report["pages_mismatched"] == 0
+    assert all(node["counters"]["demotions"] > 0 for node in report["nodes"])
 
 
 def test_tokens_from_end_to_end(tmp_path: Path) -> None:
