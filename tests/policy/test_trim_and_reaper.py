@@ -8,6 +8,7 @@ from cramagent.policy.effects import NodeTrim, TierDrop
 from cramagent.policy.host import FreeAnswer
 from cramagent.policy.states import State
 from cramagent.policy.trim import merge_first
+from cramagent.policy.vswap import VswapTable
 from policy_helpers import LOW, NODE_PAGES, NodeStatus, Rig
 
 
@@ -45,6 +46,29 @@ def test_an_unnoticed_free_leaves_a_zombie() -> None:
     gauges = rig.host.snapshot()
     assert (gauges.zombies, gauges.node_used, gauges.trim_waiting) == (0, 0, 1)
     assert rig.counters.reaped == 1
+
+
+def test_a_snapshot_knows_the_oldest_zombie_and_looks_at_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: it is taken five times a second."""
+    rig = Rig()
+    pages = rig.fill(3)
+
+    def oldest_ns() -> int:
+        with monkeypatch.context() as patch:
+            patch.setattr(VswapTable, "__iter__", None)
+            return rig.host.snapshot().oldest_zombie_ns
+
+    assert oldest_ns() == 0
+    for page in pages[:2]:
+        rig.now += 1000
+        rig.put(rig.a, 90, 1)
+        free(rig, page, noticed=False)
+    assert oldest_ns() == 1000
+    rig.now += 500
+    rig.put(rig.a, 90, 2)
+    assert oldest_ns() == 1500
+    rig.drive(rig.host.reaper(rig.now))
+    assert (rig.host.snapshot().zombies, oldest_ns()) == (0, 0)
 
 
 def test_a_zombie_in_swap_gives_its_handle_back() -> None:

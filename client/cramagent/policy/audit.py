@@ -99,15 +99,17 @@ def _audit_budget(mm: Mm) -> None:
 
 def _audit_entries(mm: Mm, mapped: set[Folio]) -> None:
     """Every entry stands for a folio that knows it; zombies are counted."""
-    zombies = 0
+    births: list[int] = []
     for slot, folio in mm.vswap:
         assert folio.slot == slot, f"entry {slot} and {folio} differ"
         if folio.mappers:
             assert folio in mapped, f"entry {slot} is used by {folio}, which nobody maps"
         else:
-            zombies += 1
+            births.append(folio.zombie_since_ns)
             assert folio.backend is not Backend.DRAM, f"zombie {slot} is in DRAM"
-    assert zombies == mm.vswap.zombies, f"{zombies} zombies, {mm.vswap.zombies} counted"
+    assert len(births) == mm.vswap.zombies, f"{len(births)} zombies, {mm.vswap.zombies} counted"
+    oldest = mm.vswap.oldest_zombie
+    assert oldest is None or oldest.zombie_since_ns == min(births), f"{oldest} is not the oldest zombie"
 
 
 def _audit_frames(mm: Mm, mapped: set[Folio]) -> None:

@@ -375,7 +375,7 @@ class Host:
         return self._mm.frames.free
 
     def snapshot(self) -> HostSnapshot:
-        """The gauges now. One look at each vswap entry if there are zombies, else no scan."""
+        """The gauges now: counters, and no look at any page."""
         return take_snapshot(self._mm)
 
     def check(self) -> None:

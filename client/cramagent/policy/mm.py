@@ -134,7 +134,6 @@ class Mm:
                 lost += self.lose(folio, LossCause.FORCED_RELEASE)
             else:
                 self.vswap.drop((folio,))
-                self.vswap.zombies -= 1
                 self.counters.reaped += 1
         node.trim.waiting = [dpa for dpa in node.trim.waiting if dpa < end]
         node.resize(logical_bytes)
@@ -191,7 +190,7 @@ class Mm:
         assert folio.slot != NO_ENTRY, folio
         assert not folio.mappers, folio
         folio.zombie_since_ns = self.now_ns
-        self.vswap.zombies += 1
+        self.vswap.orphan(folio)
         self.counters.zombies_made += 1
 
     def reap(self, folio: Folio, drops: dict[Tier, list[int]]) -> bool:
@@ -203,7 +202,6 @@ class Mm:
         else:
             self.drop_handle(folio, drops)
         self.vswap.drop((folio,))
-        self.vswap.zombies -= 1
         self.counters.reaped += 1
         return True
 

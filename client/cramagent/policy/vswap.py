@@ -24,11 +24,25 @@ class VswapTable:
         self._slots: list[Folio | None] = []
         self._free: list[int] = []
         self._hand = 0
-        self.zombies = 0
-        """Entries without users: kept by whoever makes and frees them (`Mm`)."""
+        self._zombies: dict[Folio, None] = {}
+        """Whose entries have no users, in the order in which they became so."""
 
     def __len__(self) -> int:
         return len(self._slots) - len(self._free)
+
+    @property
+    def zombies(self) -> int:
+        """Entries without users."""
+        return len(self._zombies)
+
+    @property
+    def oldest_zombie(self) -> Folio | None:
+        """The one that waits longest for the reaper: known, so that nobody needs to scan."""
+        return next(iter(self._zombies), None)
+
+    def orphan(self, folio: Folio) -> None:
+        """The last user of its entry is gone, and the entry stays until it is dropped."""
+        self._zombies[folio] = None
 
     def __iter__(self) -> Iterator[tuple[int, Folio]]:
         """(slot, folio) of every entry."""
@@ -49,10 +63,12 @@ class VswapTable:
 
     def drop(self, folios: Iterable[Folio]) -> None:
         """The folios' entries are reaped."""
-        slots, free = self._slots, self._free
+        slots, free, zombies = self._slots, self._free, self._zombies
         for folio in folios:
             slot = folio.slot
             assert slot != NO_ENTRY, folio
+            if zombies:
+                zombies.pop(folio, None)
             slots[slot] = None
             free.append(slot)
             folio.slot = NO_ENTRY
