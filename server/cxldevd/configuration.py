@@ -57,7 +57,7 @@ class Settings:
     max_watchers_host: int = 64
     max_transfers: int = 256
     max_transfers_host: int = 8
-    max_queued_calls: int = 1024
+    max_queued_calls: int = 4096
     max_in_flight_bytes: int = 256 << 20
     max_in_flight_host_bytes: int = 32 << 20
     max_message_bytes: int = MESSAGE_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from cramlab.soak.host import SoakHost
 from cramlab.soak.judge import as_json, judge
 from cramlab.soak.plan import draw_plan
 from cramlab.soak.run import Outcome
+from cramlab.soak.view import told_growth
 from cramlab.usage import Usage
 
 if TYPE_CHECKING:
@@ -169,3 +171,13 @@ def test_steps_of_the_plan_have_one_time_each() -> None:
     """No two steps fall together, or the order would be chance."""
     times = [step.at_s for step in draw_plan(600, 8, 3).steps]
     assert all(earlier < later for earlier, later in pairwise(times))
+
+
+def test_growth_is_told_with_its_bound() -> None:
+    """In all, a minute, and how much of it is flat."""
+    growth = Growth("device", 300.0, 90 << 20, 5 * 2**20, 40, 2.0, 20, -1.0)
+    assert told_growth(growth).splitlines() == [
+        "memory 90.0 MiB: +5.0 MiB, +1.00 a minute (at most +11.0)",
+        "40 threads: +2.0, 20 files: -1.0 (at most +4 each)",
+    ]
+    assert "it still warms up" in told_growth(replace(growth, window_s=60.0))

@@ -12,11 +12,25 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from cramwire.v1 import device_pb2, memory_pb2
-from server_helpers import DEADLINE_S, PAGE, Bench, Host, bench_of, dpas, noise, prose, refused
+from cramwire.refusal import read_refusal
+from cramwire.v1 import device_pb2, memory_pb2, memory_pb2_grpc
+from server_helpers import (
+    DEADLINE_S,
+    MIB,
+    PAGE,
+    PATIENT,
+    Bench,
+    Host,
+    bench_of,
+    dpas,
+    noise,
+    prose,
+    refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -203,17 +217,55 @@ def _hung_up(peer: socket.socket) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not installed")
-def test_a_load_generator_that_knows_no_grpc() -> None:
-    """Thousands of requests for what is not there, on hundreds of connections."""
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("nothing", ["-m", "20"]),
+        ("cramwire.v1.MemoryService/Write", ["-m", "1", "-H", "content-type: application/grpc"]),
+        ("cramwire.v1.DeviceService/Attach", ["-m", "1", "-H", "content-type: application/grpc"]),
+    ],
+    ids=["what is not there", "garbage to write", "garbage to attach"],
+)
+def test_a_load_generator_that_knows_no_grpc(path: str, options: list[str], tmp_path: Path) -> None:
+    """On a thousand connections at a time: a host works on all the while, and is refused nothing."""
+    body = tmp_path / "body"
+    body.write_bytes(b"\x00" + (4000).to_bytes(4, "big") + noise(1)[:4000])
+    if path != "nothing":
+        options = [*options, "-d", str(body), "-H", "te: trailers"]
     with bench_of() as bench:
         host = bench.attach()
+        url = f"http://{bench.service.address}/{path}"
         load = subprocess.Popen(
-            ["h2load", "-n", "4000", "-c", "200", "-m", "20", f"http://{bench.service.address}/nothing"],
+            ["h2load", "-n", "8000", "-c", "1000", *options, url],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        lives(host)
+        rounds = 0
+        while load.poll() is None or not rounds:
+            lives(host, 4)
+            rounds += 1
         said, _ = load.communicate(timeout=2 * DEADLINE_S)
-        assert "4000 total" in said
+        assert "8000 total" in said
         lives(host)
+
+
+def test_a_flood_of_calls_from_many_connections() -> None:
+    """More than there are threads and bytes for: the flood is told so; the other host is refused nothing."""
+    settings = {"max_in_flight_bytes": 512 * PAGE, "max_queued_calls": 4096}
+    with bench_of(physical=16 * MIB, settings=settings) as bench:
+        greedy, host = bench.attach("greedy", pages=64), bench.attach()
+        request = memory_pb2.WriteRequest(dpas=dpas(0, 64), data=noise(64), **greedy.ref)
+        calls: list[Any] = []
+        for _ in range(5):
+            alone = [*PATIENT, ("grpc.use_local_subchannel_pool", 1)]
+            memory = memory_pb2_grpc.MemoryServiceStub(bench.channel(bench.service.address, alone))
+            calls += [memory.Write.future(request, timeout=2 * DEADLINE_S) for _ in range(120)]
+        while not all(call.done() for call in calls):
+            lives(host, 1)
+        lives(host)
+        refusals = [read_refusal(call.exception()) for call in calls if call.exception() is not None]
+        assert {refusal.reason for refusal in refusals} == {"DEVICE_BUSY"}
+        assert any("of this host" in refusal.message for refusal in refusals)
+        assert len(refusals) < len(calls)
+        assert greedy.read(0, 64) == noise(64)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from cramlab.soak.growth import Growth
     from cramlab.soak.run import Outcome
     from cramwire.v1 import operator_pb2
 
@@ -108,13 +109,24 @@ def show_result(console: Console, outcome: Outcome) -> None:
     held = outcome.media_used_bytes
     table.add_row("media held in the end", "unknown" if held is None else format_bytes(held))
     for growth in outcome.growth:
-        stood = (
-            f"memory {format_bytes(growth.memory_bytes)} ({growth.memory_growth_bytes / 2**20:+.1f} MiB), "
-            f"{growth.threads} threads ({growth.threads_growth:+.1f}), "
-            f"{growth.files} files ({growth.files_growth:+.1f})"
-        )
-        table.add_row(f"{growth.process}, last {growth.window_s:.0f} s", stood)
+        table.add_row(f"{growth.process}, last {growth.window_s:.0f} s", told_growth(growth))
     console.print(table)
     for problem in outcome.problems:
         line = f"WRONG: {problem.splitlines()[0]}"
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def told_growth(growth: Growth) -> str:
+    """What a process took late in its window, how that went, and what it may be."""
+    grew, bound = growth.memory_growth_bytes / 2**20, growth.memory_bound_bytes / 2**20
+    per_minute = grew / growth.window_s * 60
+    warming = ": it still warms up" if growth.warming else ""
+    memory = (
+        f"memory {format_bytes(growth.memory_bytes)}: {grew:+.1f} MiB, {per_minute:+.2f} a minute "
+        f"(at most {bound:+.1f}{warming})"
+    )
+    counts = (
+        f"{growth.threads} threads: {growth.threads_growth:+.1f}, {growth.files} files: "
+        f"{growth.files_growth:+.1f} (at most {growth.count_bound:+d} each)"
+    )
+    return f"{memory}\n{counts}"
