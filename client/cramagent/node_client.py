@@ -1,6 +1,6 @@
 """The wire, as the host uses it: pages out, pages in, sessions, events.
 
-Every data call is split to the device's limits, repeated while the device does not answer, and
+Every data call is split to the device's limits, repeated while the device does not answer (`asking`), and
 ends in a `NodeStatus`; no gRPC error leaves this file except as `NodeRefused` or `NodeSilent` from
 the control calls.
 """
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
+from cramagent.asking import Asker
 from cramagent.channel import open_channel
 from cramagent.clock import SYSTEM_CLOCK
 from cramagent.log import SESSION_CHARS, log_event
 from cramagent.named_channel import NamedChannel
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
-from cramagent.refusals import GONE_REASONS, NodeRefused, NodeSilent, node_status, tell_refusal, unanswered
-from cramagent.roads import NO_ANSWER, GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
+from cramagent.refusals import NodeRefused, NodeSilent, node_status, unanswered
+from cramagent.roads import GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramagent.transfer import TransferRoad
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, device_pb2_grpc, types_pb2
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FIRST_BACKOFF_S: Final = 0.02
-_LAST_BACKOFF_S: Final = 0.5
 _CLOSE_S: Final = 1.0
 """A channel has so long to close; what is left of it then goes with the process."""
 
@@ -89,7 +88,6 @@ class NodeClient:
         self.traces: Final = traces
         self.address: Final = address
         self._transport = transport
-        self._timeout_s = timeout_ns / 1e9
         self.channel: Final = NamedChannel(channel or open_channel(address), traces)
         self._clock = clock
         self._device = device_pb2_grpc.DeviceServiceStub(self.channel)
@@ -99,7 +97,6 @@ class NodeClient:
         self._transfers = None if alone else TransferRoad(self.channel, calls)
         self._grpc: Road = self._transfers or calls
         self._lane: LaneRoad | None = None
-        self._closed = clock.flag()
         self._pages_per_request = self._ranges_per_trim = 1
         self.device_ns: Final[dict[str, int]] = {"write": 0, "read": 0, "trim": 0, "flush": 0}
         """Device time of the data calls, by operation: what the device says that they would have taken."""
@@ -108,14 +105,11 @@ class NodeClient:
         """What the last refused write said about the device; the main loop takes it away."""
         self.largest_bytes = 0
         """The largest that our region ever was, as far as we were told."""
-        self.facts: dict[str, Any] = {"device": address}
-        """What goes with every log line about this node."""
-        self.gone_reason = ""
-        """The wire's reason why the last call met no session."""
+        self._asker = Asker({"device": address}, timeout_ns, clock)
 
     def close(self) -> None:
         """End waiting and close the channel."""
-        self._closed.set()
+        self._asker.close()
         self._leave_lane()
         if self._transfers is not None:
             self._transfers.close()
@@ -126,6 +120,16 @@ class NodeClient:
     def transport(self) -> str:
         """How pages travel now: `lane` or `grpc`."""
         return "lane" if self._lane is not None and self._lane.open else "grpc"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What goes with every log line about this node."""
+        return self._asker.facts
+
+    @property
+    def gone_reason(self) -> str:
+        """The wire's reason why the last call met no session."""
+        return self._asker.gone_reason
 
     # -- control ----------------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         ask = self._device.Identify if wait_s is None else _connecting(self._device.Identify)
-        said = self._control(partial(ask, device_pb2.IdentifyRequest()), wait_s=wait_s)
+        said = self._asker.control(partial(ask, device_pb2.IdentifyRequest()), wait_s=wait_s)
         self._pages_per_request = max(1, said.limits.pages_per_request)
         self._ranges_per_trim = max(1, said.limits.ranges_per_trim)
         return said
@@ -172,8 +176,8 @@ class NodeClient:
                     request.take_over = True
                 raise
 
-        until = self._now_s() + (self._timeout_s if wait_s is None else wait_s)
-        said = self._control(attach, wait_s=wait_s)
+        until = self._asker.until(wait_s)
+        said = self._asker.control(attach, wait_s=wait_s)
         self.largest_bytes = region.logical_bytes
         session = Session(said.session, said.generation, said.lease_ns)
         self._speaks_of(session)
@@ -182,15 +186,15 @@ class NodeClient:
 
     def resume(self, session: Session) -> types_pb2.Telemetry:
         """Go on with a session that another process held. Raises as `renew` does."""
-        until = self._now_s() + self._timeout_s
+        until = self._asker.until()
         self._speaks_of(session)
-        telemetry = self.renew(session, wait_s=self._timeout_s)
+        telemetry = self.renew(session, wait_s=self._asker.left(until))
         self._take_lane(session, until)
         return telemetry
 
     def _speaks_of(self, session: Session) -> None:
         name = session.session[:SESSION_CHARS]
-        self.facts = {"device": self.address, "generation": session.generation, "session": name}
+        self._asker.facts = {"device": self.address, "generation": session.generation, "session": name}
 
     def renew(self, session: Session, *, wait_s: float) -> types_pb2.Telemetry:
         """Start the lease anew; asked once.
@@ -200,12 +204,12 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.RenewRequest(session=session.session, generation=session.generation)
-        return self._control(partial(_connecting(self._device.Renew), request), wait_s=wait_s).telemetry
+        return self._asker.control(partial(_connecting(self._device.Renew), request), wait_s=wait_s).telemetry
 
     def telemetry(self, session: Session, *, wait_s: float | None = None) -> types_pb2.Telemetry:
         """The device and our region, now. Raises as `renew` does."""
         request = device_pb2.GetTelemetryRequest(session=session.session, generation=session.generation)
-        return self._control(
+        return self._asker.control(
             partial(_connecting(self._device.GetTelemetry), request), wait_s=wait_s
         ).telemetry
 
@@ -214,13 +218,13 @@ class NodeClient:
         request = device_pb2.ResizeRequest(
             session=session.session, generation=session.generation, logical_bytes=logical_bytes
         )
-        return self._control(partial(self._device.Resize, request), wait_s=wait_s).telemetry
+        return self._asker.control(partial(self._device.Resize, request), wait_s=wait_s).telemetry
 
     def grant_credits(
         self, request: device_pb2.GrantCreditsRequest, *, wait_s: float
     ) -> device_pb2.GrantCreditsResponse:
         """Ask for write credits. Raises as `renew` does."""
-        return self._control(partial(self._device.GrantCredits, request), wait_s=wait_s)
+        return self._asker.control(partial(self._device.GrantCredits, request), wait_s=wait_s)
 
     def detach(self, session: Session, *, wait_s: float | None = None) -> int:
         """End the session; the media bytes that came back.
@@ -230,7 +234,7 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.DetachRequest(session=session.session, generation=session.generation)
-        released = self._control(partial(self._device.Detach, request), wait_s=wait_s).released_media_bytes
+        released = self._asker.control(partial(self._device.Detach, request), wait_s=wait_s).released_media_bytes
         self._leave_lane()
         return released
 
@@ -252,7 +256,7 @@ class NodeClient:
         for start, end in self._batches(len(dpas), self._pages_per_request):
             whole = end - start == len(dpas)
             part = data if whole else data[start * PAGE_BYTES : end * PAGE_BYTES]
-            said = self._ask(partial(self._road.write, session, dpas[start:end], part))
+            said = self._asker.ask(partial(self._road.write, session, dpas[start:end], part))
             if isinstance(said, Refusal):
                 if said.write_refused is not None:
                     accepted += said.write_refused.accepted_pages
@@ -275,7 +279,7 @@ class NodeClient:
             positions = list(range(start, end))
             while positions:
                 asked = [dpas[position] for position in positions]
-                said = self._ask(partial(self._road.read, session, asked, partial(take, positions)))
+                said = self._asker.ask(partial(self._road.read, session, asked, partial(take, positions)))
                 if not isinstance(said, Refusal):
                     self._spent("read", said)
                     break
@@ -295,7 +299,7 @@ class NodeClient:
     def trim(self, session: Session, ranges: Sequence[tuple[int, int]]) -> NodeTrimmed:
         """TRIM ranges of (start, length) bytes."""
         for start, end in self._batches(len(ranges), self._ranges_per_trim):
-            said = self._ask(partial(self._road.trim, session, ranges[start:end]))
+            said = self._asker.ask(partial(self._road.trim, session, ranges[start:end]))
             if isinstance(said, Refusal):
                 return NodeTrimmed(self._status(said, [first for first, _ in ranges[start:end]]))
             self._spent("trim", said.device_ns)
@@ -316,7 +320,7 @@ class NodeClient:
 
     def flush(self, session: Session) -> NodeStatus:
         """Wait until every TRIM of ours has released its media."""
-        said = self._ask(partial(self._road.flush, session))
+        said = self._asker.ask(partial(self._road.flush, session))
         if isinstance(said, Refusal):
             return node_status(said)
         self._spent("flush", said.device_ns)
@@ -347,7 +351,7 @@ class NodeClient:
         if self._transport in {"grpc", "calls"}:
             return
         try:
-            lane = lane_of(self.channel, self.address, session, self._left(until))
+            lane = lane_of(self.channel, self.address, session, self._asker.left(until))
         except grpc.RpcError as error:
             refusal = read_refusal(error)
         except LaneUnavailable as error:
@@ -361,7 +365,7 @@ class NodeClient:
         log_event("lane_unavailable", level=level, **self.facts, reason=str(refusal))
         if self._transport == "lane":
             try:
-                self.detach(session, wait_s=self._left(until))
+                self.detach(session, wait_s=self._asker.left(until))
             except NodeSilent as silent:
                 silent.may_have_happened = True
                 raise
@@ -372,42 +376,7 @@ class NodeClient:
             self._lane.close()
             self._lane = None
 
-    # -- asking -----------------------------------------------------------------------------------
-
     @staticmethod
     def _batches(count: int, most: int) -> Iterator[tuple[int, int]]:
         for start in range(0, count, most):
             yield start, min(start + most, count)
-
-    def _control(self, call: Callable[..., T], *, wait_s: float | None = None) -> T:
-        said = self._ask(call, wait_s=wait_s)
-        if not isinstance(said, Refusal):
-            return said
-        if said.code in NO_ANSWER:
-            raise NodeSilent(said)
-        raise NodeRefused(said)
-
-    def _ask(self, call: Callable[..., T], *, wait_s: float | None = None) -> T | Refusal:
-        """Make a call, again and again while nobody answers, until the wait is over."""
-        until = self._now_s() + (self._timeout_s if wait_s is None else wait_s)
-        backoff = _FIRST_BACKOFF_S
-        while True:
-            try:
-                return call(timeout=self._left(until))
-            except grpc.RpcError as error:
-                refusal = read_refusal(error)
-            tell_refusal(call, refusal, self.facts)
-            if refusal.reason in GONE_REASONS:
-                self.gone_reason = refusal.reason
-            if refusal.code not in NO_ANSWER or self._now_s() + backoff >= until:
-                return refusal
-            if self._closed.wait(backoff):
-                return refusal
-            backoff = min(2 * backoff, _LAST_BACKOFF_S)
-
-    def _now_s(self) -> float:
-        return self._clock.now_ns() / 1e9
-
-    def _left(self, until: float) -> float:
-        """Seconds until then; never so few that nothing can come of them."""
-        return max(until - self._now_s(), _FIRST_BACKOFF_S)
