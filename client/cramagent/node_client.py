@@ -234,7 +234,8 @@ class NodeClient:
             NodeSilent: it does not answer.
         """
         request = device_pb2.DetachRequest(session=session.session, generation=session.generation)
-        released = self._asker.control(partial(self._device.Detach, request), wait_s=wait_s).released_media_bytes
+        ask = partial(self._device.Detach, request)
+        released = self._asker.control(ask, wait_s=wait_s).released_media_bytes
         self._leave_lane()
         return released
 
