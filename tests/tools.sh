@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings what pip cannot: Debian's prometheus (promtool), gdb, h2load and Alertmanager, and the gRPC packages for Node.
+# Brings what pip cannot: Debian's prometheus (promtool), gdb, h2load and Alertmanager, and packages for Node.
 # Never fails: a test that misses its tool is skipped and says so.
 set -u
 cd "$(dirname "$0")/.." || exit 0
@@ -20,7 +20,7 @@ if [ -n "$want" ]; then
         echo "not here:$want (needs apt-get and root): its tests will be skipped"
     fi
 fi
-for folder in tests/e2e/node_client deploy/examples/node; do
+for folder in tests/e2e/node_client tests/lab/grafana_schema deploy/examples/node; do
     if [ ! -d $folder/node_modules ]; then
         if command -v npm >/dev/null 2>&1; then
             echo "installing the Node packages of $folder (once)"

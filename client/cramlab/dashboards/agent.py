@@ -54,6 +54,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "device and the network.",
             COUNT,
             Query(f"min by (instance) ({of_agent('cram_node_online')})"),
+            marks=[words.offline_mark(alerts)],
             words=words.online(alerts),
         ),
         stat(

@@ -147,7 +147,7 @@ def node(alerts: Alerts) -> list[Panel]:
             "When it answered.",
             Query(of_agent("cram_node_online"), "device of node {{node}}"),
             words=words.online(alerts),
-            marks=[alerts.mark("CramNodeOffline", "cram_node_online")],
+            marks=[words.offline_mark(alerts)],
         ),
     ]
 
@@ -171,15 +171,19 @@ def losses(alerts: Alerts) -> list[Panel]:
             Query(f"sum by (outcome) (increase({of_agent('cram_bus_errors_total')}[{RATE}]))", "{{outcome}}"),
         ),
         lines(
-            "Sessions lost, stalls",
-            "A lost session takes everything on the device with it; stalled accesses wait for a device that "
-            "does not answer.",
+            "Sessions lost",
+            "A lost session takes everything on the device with it.",
             COUNT,
-            Query(
-                f"increase({of_agent('cram_sessions_lost_total')}[{RATE}])", "sessions lost, node {{node}}"
-            ),
-            Query(f"increase({of_agent('cram_stalls_total')}[{RATE}])", "stalled accesses"),
+            Query(f"increase({of_agent('cram_sessions_lost_total')}[{RATE}])", "node {{node}}"),
             marks=[alerts.mark("CramLeaseLost", "cram_sessions_lost_total")],
+            width=8,
+        ),
+        lines(
+            "Stalled accesses",
+            "To pages on a device that does not answer: the program waits until it does.",
+            A_SECOND,
+            agent_rate("cram_stalls_total", "stalled"),
+            width=8,
         ),
         lines(
             "Pages verified",
@@ -187,5 +191,6 @@ def losses(alerts: Alerts) -> list[Panel]:
             A_SECOND,
             agent_rate("cram_verified_pages_total", "verified"),
             agent_rate("cram_mismatched_pages_total", "wrong"),
+            width=8,
         ),
     ]

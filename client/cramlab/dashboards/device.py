@@ -41,7 +41,7 @@ def build(alerts: Alerts) -> dashboard.Dashboard:
             ("Watermarks and refusals", device_service.refusals(alerts)),
             ("Requests", device_service.requests()),
             ("TRIM and poison", device_service.loss(alerts)),
-            ("Hosts and faults", device_service.hosts()),
+            ("Hosts and faults", device_service.hosts(alerts)),
         ],
     )
 
@@ -70,6 +70,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "refused.",
             COUNT,
             Query(f"cxldev_watermark_level{{{DEVICE}}}"),
+            marks=words.watermark_marks(alerts),
             words=words.watermarks(alerts),
         ),
         stat(
@@ -77,6 +78,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "No more writes: a page was refused for want of media. Media comes back by writeback and TRIM.",
             COUNT,
             Query(f"cxldev_no_more_writes{{{DEVICE}}}"),
+            marks=[words.no_more_writes_mark(alerts)],
             words=words.takes_writes(alerts),
         ),
         stat(
@@ -113,6 +115,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "By an operator, on purpose. If the experiment is over: cramctl clear --all.",
             COUNT,
             Query(f"sum(cxldev_faults_armed{{{DEVICE}}})"),
+            marks=[alerts.mark("CxlDeviceFaultForgotten", "(cxldev_faults_armed)")],
         ),
     ]
 

@@ -34,17 +34,14 @@ def refusals(alerts: Alerts) -> list[Panel]:
             "are losing the race.",
             Query(f"cxldev_watermark_level{{{DEVICE}}}", "watermark"),
             words=words.watermarks(alerts),
-            marks=[
-                alerts.mark("CxlDeviceWatermarkLow", "cxldev_watermark_level"),
-                alerts.mark("CxlDeviceWatermarkCritical", "cxldev_watermark_level"),
-            ],
+            marks=words.watermark_marks(alerts),
         ),
         states(
             "Writes",
             "When the device took no more writes.",
             Query(f"cxldev_no_more_writes{{{DEVICE}}}", "writes"),
             words=words.takes_writes(alerts),
-            marks=[alerts.mark("CxlDeviceNoMoreWrites", "cxldev_no_more_writes")],
+            marks=[words.no_more_writes_mark(alerts)],
         ),
         lines(
             "Pages turned away, by reason",
@@ -175,7 +172,7 @@ def loss(alerts: Alerts) -> list[Panel]:
     ]
 
 
-def hosts() -> list[Panel]:
+def hosts(alerts: Alerts) -> list[Panel]:
     """Who is there, and what an operator does on purpose."""
     return [
         lines(
@@ -185,11 +182,19 @@ def hosts() -> list[Panel]:
             Query(f"cxldev_region_lease_remaining_seconds{REGION}", "{{host}}"),
         ),
         lines(
+            "Leases run out",
+            "Sessions ended because their host was not heard of in time. What it kept here is gone.",
+            COUNT,
+            Query(f"increase(cxldev_leases_expired_total{{{DEVICE}}}[{RATE}])", "leases run out"),
+            marks=[alerts.mark("CxlDeviceLeaseLost", "cxldev_leases_expired_total")],
+        ),
+        lines(
             "Sessions",
-            "Attached now, and sessions that ended because their lease ran out (ever).",
+            "Hosts that hold one now, and same-host lanes that are open: hosts without a lane pay for gRPC.",
             COUNT,
             Query(f"cxldev_attached_hosts{{{DEVICE}}}", "attached"),
-            Query(f"cxldev_leases_expired_total{{{DEVICE}}}", "leases run out"),
+            Query(f"cxldev_lanes{{{DEVICE}}}", "lanes"),
+            width=8,
         ),
         lines(
             "Faults armed, by kind",
@@ -197,11 +202,13 @@ def hosts() -> list[Panel]:
             COUNT,
             Query(f"sum by (kind) (cxldev_faults_armed{{{DEVICE}}}) > 0", "{{kind}}"),
             stacked=True,
+            width=8,
         ),
         lines(
             "What armed faults changed",
             "Commands, pages and events that were not as they should be, on purpose.",
             A_SECOND,
             Query(f"sum by (kind) (rate(cxldev_faults_fired_total{{{DEVICE}}}[{RATE}])) > 0", "{{kind}}"),
+            width=8,
         ),
     ]

@@ -37,4 +37,8 @@ def _text(dashboard: Dashboard) -> str:
     # The SDK puts these into a menu, and its builders cannot be told otherwise: on the page they are seen.
     for one in (*told["links"], *told["annotations"]["list"]):
         del one["placement"]
+    # And it gives variables of every kind what those of intervals have.
+    for one in told["templating"]["list"]:
+        for interval in ("auto", "auto_count", "auto_min"):
+            del one[interval]
     return json.dumps(told, indent=1, sort_keys=True) + "\n"

@@ -83,6 +83,7 @@ def _top(alerts: Alerts) -> list[Panel]:
             "refused: cut writable budgets, free memory at the hosts.",
             COUNT,
             Query(f"max(cxldev_watermark_level{{{DEVICE}}})"),
+            marks=words.watermark_marks(alerts),
             words=words.watermarks(alerts),
         ),
         stat(
@@ -142,6 +143,7 @@ def _devices(alerts: Alerts) -> Panel:
     trim = alerts.mark("CxlDeviceTrimBacklog", "cxldev_trim_queued_pages * 4096")
     poison = alerts.mark("CxlDevicePoisonLatent", "cxldev_poisoned_pages")
     ratio = alerts.mark("CxlDeviceRatioBelowAdvertised", "instance:cxldev_ratio:advertised_ratio")
+    armed = alerts.mark("CxlDeviceFaultForgotten", "(cxldev_faults_armed)")
     each = "max by (instance) ({})".format
     return table(
         "Devices",
@@ -156,8 +158,18 @@ def _devices(alerts: Alerts) -> Panel:
                 DURATION,
                 [alerts.horizon("CxlDeviceMediaExhaustionPredicted")],
             ),
-            Column("Watermark", each(f"cxldev_watermark_level{{{DEVICE}}}"), words=words.watermarks(alerts)),
-            Column("Writes", each(f"cxldev_no_more_writes{{{DEVICE}}}"), words=words.takes_writes(alerts)),
+            Column(
+                "Watermark",
+                each(f"cxldev_watermark_level{{{DEVICE}}}"),
+                marks=words.watermark_marks(alerts),
+                words=words.watermarks(alerts),
+            ),
+            Column(
+                "Writes",
+                each(f"cxldev_no_more_writes{{{DEVICE}}}"),
+                marks=[words.no_more_writes_mark(alerts)],
+                words=words.takes_writes(alerts),
+            ),
             Column("Ratio", each(f"cxldev_ratio{{{DEVICE}}}")),
             Column(
                 "Of what was sold",
@@ -176,7 +188,7 @@ def _devices(alerts: Alerts) -> Panel:
             ),
             Column("Poisoned pages", each(f"cxldev_poisoned_pages{{{DEVICE}}}"), COUNT, [poison]),
             Column("Hosts", each(f"cxldev_attached_hosts{{{DEVICE}}}")),
-            Column("Faults armed", f"sum by (instance) (cxldev_faults_armed{{{DEVICE}}})"),
+            Column("Faults armed", f"sum by (instance) (cxldev_faults_armed{{{DEVICE}}})", COUNT, [armed]),
         ],
     )
 
@@ -225,7 +237,12 @@ def _hosts(alerts: Alerts) -> Panel:
         "are the price of a small writable budget; bus errors and lost pages are what must not be.",
         {"host": ("Host", HOST_LINK)},
         [
-            Column("Device", each(f"cram_node_online{{{AGENT}}}", "min"), words=words.online(alerts)),
+            Column(
+                "Device",
+                each(f"cram_node_online{{{AGENT}}}", "min"),
+                marks=[words.offline_mark(alerts)],
+                words=words.online(alerts),
+            ),
             Column("Node", each(f"cram_node_open{{{AGENT}}}", "min"), words=words.OPEN),
             Column("Pressure", each(f"cram_pressure{{{AGENT}}}")),
             Column("Faults", each(f"instance:cram_faults:rate5m{{{AGENT}}}"), A_SECOND),

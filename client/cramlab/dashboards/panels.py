@@ -68,10 +68,10 @@ def stat(
     width: int = 3,
     named: bool = False,
 ) -> stats.Panel:
-    """One big figure, or one for each series; `named`: with its name."""
+    """One big figure, or one for each series; `named`: with its name. Words have colours of their own."""
     panel = stats.Panel()
     _told(panel, title, text, marks, width=width, height=_STAT_HEIGHT)
-    panel.unit(unit).no_value(empty).thresholds(_steps(marks)).mappings(_mappings(words))
+    panel.unit(unit).no_value(empty).thresholds(_steps(() if words else marks)).mappings(_mappings(words))
     panel.graph_mode(common_models.BigValueGraphMode.NONE)
     panel.color_mode(
         common_models.BigValueColorMode.BACKGROUND
@@ -202,7 +202,7 @@ def table(
         properties = [_value("unit", column.unit)]
         if column.words:
             properties.append(_value("mappings", _mappings(column.words)))
-        if column.marks:
+        elif column.marks:
             properties.append(_value("thresholds", _steps(column.marks).build()))
         if column.words or column.marks:
             properties.append(_value("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
