@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import resource
@@ -19,6 +18,7 @@ import click
 from cramwire.ready import write_ready
 from cramwire.traces import TracesUnavailable, traces_of
 from cramwire.transport import tune_grpc, tune_malloc
+from cxldevd.garbage import collected, keep_what_there_is
 from cxldevd.log import log_event, log_often, logging_to
 from cxldevd.options import CONFIG, GroupedCommand, parameters
 from cxldevd.settings import Settings, SettingsError
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from cramwire.otel import Traces
 
 _WRONG_SETTINGS, _CANNOT_SERVE = 2, 1
-_NEW_OBJECTS = 20_000
-"""Of the interpreter, before it looks among them for cycles that nobody refers to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -71,9 +69,6 @@ def _serve(settings: Settings) -> None:
     tune_grpc()
     from prometheus_client import disable_created_metrics  # noqa: PLC0415 - grpc comes with what follows
 
-    # Each page of a batch is an object for a moment, and none of them is part of a cycle: looking for cycles
-    # every 700 objects took a thirtieth of a read.
-    gc.set_threshold(_NEW_OBJECTS)
     from cxldevd.service import BindError, CredentialsError, StateError, serve  # noqa: PLC0415 - and so it is imported here
 
     # A process' start time says the same.
@@ -89,7 +84,8 @@ def _serve(settings: Settings) -> None:
         signal.signal(number, lambda _number, _frame: None)
     threading.Thread(target=_obey, args=(received, told_to_end), name="cxldevd-signals", daemon=True).start()
     try:
-        with serve(settings, traces=_traces(settings)) as service:
+        with collected(), serve(settings, traces=_traces(settings)) as service:
+            keep_what_there_is()
             metrics = f"http://{service.metrics_address}/metrics" if service.metrics_address else "off"
             click.echo(
                 f"cxldevd: hosts {service.address}, operators {service.operator_address}, metrics {metrics}, "

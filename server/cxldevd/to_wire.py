@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cxldevd.watching import Started
 
 _MODEL: Final = "cramulator"
+_VERSION: Final = version("cramulator")
+"""Looked up once: that reads a folder of files."""
 
 _MODES: Final = {
     ExhaustionMode.REFUSE: types_pb2.EXHAUSTION_MODE_REFUSE,
@@ -53,7 +55,7 @@ def identity(config: DeviceConfig, generation: str, origin: str) -> device_pb2.I
     physical = config.physical_capacity_bytes
     return device_pb2.IdentifyResponse(
         model=_MODEL,
-        version=version("cramulator"),
+        version=_VERSION,
         generation=generation,
         logical_capacity_bytes=config.logical_capacity_bytes,
         physical_capacity_bytes=physical,
