@@ -18,7 +18,7 @@ class Node:
         self.itself = self
 
 
-def test_a_cycle_is_gone_soon():
+def test_a_cycle_is_gone_soon() -> None:
     """A single one, that no count of objects would have the interpreter look for."""
     gone = threading.Event()
     with collected(interval_s=0.001):
@@ -26,7 +26,7 @@ def test_a_cycle_is_gone_soon():
         assert gone.wait(10)
 
 
-def test_the_interpreter_looks_as_before_when_it_is_over():
+def test_the_interpreter_looks_as_before_when_it_is_over() -> None:
     """Also when what ran within failed."""
     before, failed = gc.get_threshold(), "what ran within"
 
