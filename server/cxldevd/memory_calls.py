@@ -10,12 +10,13 @@ import numpy as np
 from cramwire import transfer_messages
 from cramwire.page_messages import ReadReply, put_read_response
 from cramwire.v1 import memory_pb2
-from cxldev.codec import CompressedPages, ExpandedPages, PageCodec
+from cxldev.codec import CompressedPages, ExpandedPages
 from cxldev.config import PAGE_BYTES
 from cxldev.errors import Poisoned, WriteRefused
 from cxldev.outcomes import ReadOutcome
 from cxldev.single_pages import read_again, read_single, write_single
 from cxldevd import from_wire
+from cxldevd.codecs import Codecs
 from cxldevd.turns import READ_PART, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
@@ -49,9 +50,7 @@ _NOWHERE: Final = memoryview(b"")
 class _OfThread(threading.local):
     """What each thread has of its own, made when it is used first."""
 
-    def __init__(self, level: int, most_bytes: int) -> None:
-        # A codec shared by two threads segfaults.
-        self.codec: Final = PageCodec(level)
+    def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._pages: memoryview | None = None
 
@@ -87,7 +86,8 @@ class MemoryCalls:
         config = runtime.config
         self._stages = config.staging.bytes > 0
         self._most_bytes = config.max_pages_per_request * PAGE_BYTES
-        self._of_thread = _OfThread(config.zstd_level, self._most_bytes)
+        self._codecs = Codecs(config.zstd_level)
+        self._of_thread = _OfThread(self._most_bytes)
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class MemoryCalls:
         in_flight.add(1, host)
         try:
             with self._turns.of_pages(host, 1, written=True):
-                packed = self._of_thread.codec.compress_single(page)
+                packed = self._codecs.compress_single(page)
                 device, now_ns = runtime.enter()
                 try:
                     _still_there(caller)
@@ -233,7 +233,7 @@ class MemoryCalls:
                     runtime.leave()
                 page = None
                 if held is not None:
-                    page = self._of_thread.codec.expand_single(held.kind, held.word, held.frame)
+                    page = self._codecs.expand_single(held.kind, held.word, held.frame)
                     if page is None:
                         with runtime.device() as (device, _):
                             read_again(device)
@@ -277,7 +277,7 @@ class MemoryCalls:
             self._runtime.expect(now_ns + staging.delay_ns)
 
     def _compress(self, data: Buffer, turn: Turn) -> CompressedPages:
-        compress, pages, end = self._of_thread.codec.compress, WRITTEN_PART, len(data) // PAGE_BYTES
+        compress, pages, end = self._codecs.compress, WRITTEN_PART, len(data) // PAGE_BYTES
         if end <= pages:
             return compress(data)
         view, parts, start = memoryview(data), [], 0
@@ -289,7 +289,7 @@ class MemoryCalls:
             pages = turn.next_part(end - start)
 
     def _expand(self, stored: StoredPages, into: memoryview, turn: Turn) -> ExpandedPages:
-        expand, pages, start, end = self._of_thread.codec.expand, READ_PART, 0, len(stored)
+        expand, pages, start, end = self._codecs.expand, READ_PART, 0, len(stored)
         if end <= pages:
             return expand(stored, into)
         bad: list[int] = []
