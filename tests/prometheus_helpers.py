@@ -214,11 +214,17 @@ class PrometheusServer(_Daemon):
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """An instant query's samples: `metric` (labels) and `value` ([time, text])."""
-        asked = urllib.parse.urlencode({"query": expression})
+        return self._ask("query", query=expression)
+
+    def query_range(self, expression: str, since: float) -> list[dict[str, Any]]:
+        """Its series from that time (as of the epoch) until now, a value a second: `metric` and `values`."""
+        return self._ask("query_range", query=expression, start=since, end=time.time(), step=1)
+
+    def _ask(self, what: str, **asked: float | str) -> list[dict[str, Any]]:
         try:
-            answer = _get(f"http://{self.address}/api/v1/query?{asked}")
+            answer = _get(f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(asked)}")
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{expression}: {error.read().decode()}") from error
+            raise AssertionError(f"{asked['query']}: {error.read().decode()}") from error
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 

@@ -128,16 +128,19 @@ function showWatermark(telemetry, marks) {
 }
 
 function showFull(physical, telemetry) {
-  const slope = recording.slope((row) => row.free_bytes, 5);
+  const long = recording.slope((row) => row.free_bytes, 5);
   const lately = recording.slope((row) => row.free_bytes, 1);
+  // A device that has just begun can be full before five minutes are known.
+  const slope = long ?? lately;
+  const by = `by the last ${long === null ? "minute" : "five minutes"}`;
   const free = Number(telemetry.media_free_bytes);
-  let text = "no", note = "by the last five minutes", tone = "good";
+  let text = "no", note = by, tone = "good";
   if (telemetry.no_more_writes) [text, note, tone] = ["now", "takes no more writes", "bad"];
   else if (!free) [text, note, tone] = ["now", "no media is free", "bad"];
   else if (slope === null) [text, note, tone] = ["–", "not known yet", ""];
   else if (slope * 3600 < -physical / 100 && lately < 0) {
     const left = free / -slope;
-    [text, note, tone] = [`in ${seconds(left)}`, `${bytes(-slope)}/s, by the last five minutes`, left < 600 ? "warn" : ""];
+    [text, note, tone] = [`in ${seconds(left)}`, `${bytes(-slope)}/s, ${by}`, left < 600 ? "warn" : ""];
   }
   at("full").textContent = text;
   at("full").className = `value ${tone}`;
