@@ -57,9 +57,9 @@ certificate() {
 for name in devices hosts scrapers; do
     authority $name
 done
-# `device` is its name in compose. In Kubernetes each of the set has a name of its own under that of the
+# `device` is its name in compose, `device-b` that of a second one. In Kubernetes each of the set has a name of its own under that of the
 # service; gRPC takes no wildcard directly under a name without a dot, so there is none for *.cxldevd.
-names="DNS:device,DNS:localhost,IP:127.0.0.1,DNS:cxldevd"
+names="DNS:device,DNS:device-b,DNS:localhost,IP:127.0.0.1,DNS:cxldevd"
 for domain in cramulator cramulator.svc cramulator.svc.cluster.local; do
     names="$names,DNS:cxldevd.$domain,DNS:*.cxldevd.$domain"
 done

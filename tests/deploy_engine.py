@@ -24,6 +24,8 @@ TOOLS: Final = ROOT / ".venv" / "deploy"
 DEADLINE_S: Final = 180.0
 """For containers to start and end on a busy machine."""
 _POLL_S: Final = 1.0
+AGENT_IMAGE: Final = "localhost/cramulator/cram-agent:0.1.0"
+TRACED_IMAGE: Final = "localhost/cramulator/cram-agent-traced:0.1.0"
 _PROJECT: Final = "cramulator-test"
 
 
@@ -53,7 +55,9 @@ class Engine:
         self._folder = folder
         self._deploy = folder / "deploy"
         self._ending = threading.Event()
+        self._watched = ["device"]
         self._end = ExitStack()
+        self._files = [self._deploy / "compose" / "compose.yaml"]
         images = prepared()
         self.grafana = "GRAFANA_IMAGE" in images
         self._environment = {
@@ -65,7 +69,7 @@ class Engine:
             "COMPOSE_PROJECT_NAME": _PROJECT,
             "LOG_DRIVER": "k8s-file",
             "DEVICE_IMAGE": "localhost/cramulator/cxldevd:0.1.0",
-            "AGENT_IMAGE": "localhost/cramulator/cram-agent:0.1.0",
+            "AGENT_IMAGE": AGENT_IMAGE,
             # Any that is free.
             "PROMETHEUS_PORT": "0",
             "ALERTMANAGER_PORT": "0",
@@ -73,17 +77,21 @@ class Engine:
         }
 
     def build(self) -> None:
-        """Both images, of wheels that this machine fetched: a container may not reach an index."""
+        """All images, of wheels that this machine fetched: a container may not reach an index."""
         wheels = TOOLS / "wheels"
         self._run(
             sys.executable, "-m", "pip", "wheel", "-q", "-w", str(wheels),
-            "-c", str(ROOT / "constraints.txt"), "hatchling", str(ROOT),
+            "-c", str(ROOT / "constraints.txt"), "hatchling", f"{ROOT}[otel]",
         )  # fmt: skip
         base = self._environment["PYTHON_IMAGE"]
-        for target, image in (("device", "DEVICE_IMAGE"), ("agent", "AGENT_IMAGE")):
+        for target, image, extras in (
+            ("device", self._environment["DEVICE_IMAGE"], ""),
+            ("agent", self._environment["AGENT_IMAGE"], ""),
+            ("agent", TRACED_IMAGE, "otel"),
+        ):
             self._run(
                 "podman", "build", "-q", "--format", "docker", "--target", target,
-                "-f", str(DEPLOY / "images" / "Dockerfile"), "-t", self._environment[image],
+                "-f", str(DEPLOY / "images" / "Dockerfile"), "-t", image, "--build-arg", f"EXTRAS={extras}",
                 "--build-arg", f"PYTHON_IMAGE={base}", "--build-arg", "PIP_NO_INDEX=1",
                 "--build-arg", "PIP_FIND_LINKS=/wheels", "-v", f"{wheels}:/wheels:ro", str(ROOT),
             )  # fmt: skip
@@ -120,8 +128,21 @@ class Engine:
 
     def compose(self, *words: str) -> str:
         """`docker-compose WORDS`; what it printed."""
-        file = str(self._deploy / "compose" / "compose.yaml")
-        return self._run(str(TOOLS / "docker-compose"), "-f", file, *words)
+        files = [word for path in self._files for word in ("-f", str(path))]
+        return self._run(str(TOOLS / "docker-compose"), *files, *words)
+
+    def lay_over(self, file: str, *services: str) -> None:
+        """Another file of the folder over the first, for good; and what it says of these services, now."""
+        self._files.append(self._deploy / "compose" / file)
+        self._watched += [service for service in services if service.startswith("device")]
+        self.compose("up", "--detach", "--no-build", *services)
+
+    def agent(self, image: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """`cram-agent WORDS` in a container of its own that reaches nobody, with what it said."""
+        return subprocess.run(
+            ["podman", "run", "--rm", "--network", "none", "--read-only", image, *words],
+            env=self._environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
 
     def cramctl(self, *words: str) -> str:
         """The operator's command, where its listener is: in the device's container."""
@@ -160,13 +181,14 @@ class Engine:
 
     def _look_after_health(self) -> None:
         while not self._ending.wait(_POLL_S):
-            subprocess.run(
-                ["podman", "healthcheck", "run", f"{_PROJECT}-device-1"],
-                env=self._environment,
-                capture_output=True,
-                check=False,
-                timeout=DEADLINE_S,
-            )
+            for service in self._watched:
+                subprocess.run(
+                    ["podman", "healthcheck", "run", f"{_PROJECT}-{service}-1"],
+                    env=self._environment,
+                    capture_output=True,
+                    check=False,
+                    timeout=DEADLINE_S,
+                )
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(

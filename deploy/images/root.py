@@ -28,6 +28,8 @@ SHARED = (
     *("cramwire", "click", "google", "grpc", "grpc_status", "numpy", "numpy.libs", "prometheus_client"),
     *("typing_extensions.py", "xxhash", "zstandard"),
 )
+OF_EXTRA = ("opentelemetry", "requests", "urllib3", "certifi", "charset_normalizer", "idna")
+"""Shared, too, if VENV has them: it was made with the extra `otel`."""
 OF_IMAGE = {
     "device": ("cxldev", "cxldevd", "cramctl", "grpc_health", "grpc_reflection", "rich"),
     "agent": ("cramagent", "elftools"),
@@ -219,7 +221,8 @@ def main(venv: Path, folder: Path) -> None:
     (packages,) = venv.glob("lib/python3.*/site-packages")
     run = Root(folder / "run")
     add_python(run, venv)
-    add_packages(run, packages, SHARED)
+    extra = tuple(name for name in OF_EXTRA if (packages / name).exists())
+    add_packages(run, packages, SHARED + extra)
     needed_by = [Path("/", path.relative_to(run.folder)) for path in objects(run.folder)]
     for image, names in OF_IMAGE.items():
         root = Root(folder / image)

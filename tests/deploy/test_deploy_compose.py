@@ -76,13 +76,29 @@ def test_prometheus_scrapes_every_one_of_them_under_the_jobs_that_the_rules_know
     """Its targets are the services of the file; its files are mounted where it looks."""
     configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     jobs = {job["job_name"]: job for job in configuration["scrape_configs"]}
-    targets = {name: job["static_configs"][0]["targets"] for name, job in jobs.items()}
-    assert targets == {"cxldev": ["device:7702"], "cram": [f"{host}:9464" for host in HOSTS]}
+    assert jobs["cram"]["static_configs"] == [{"targets": [f"{host}:9464" for host in HOSTS]}]
+    assert jobs["cxldev"]["file_sd_configs"] == [{"files": ["devices.yml"]}]
+    assert yaml.safe_load((FOLDER / "devices.yml").read_text()) == [{"targets": ["device:7702"]}]
+    assert "./devices.yml:/etc/prometheus/devices.yml:ro" in SERVICES["prometheus"]["volumes"]
     assert set(jobs["cxldev"]["tls_config"].values()) == set(secrets_of("prometheus"))
     for name in ("prometheus", "alertmanager", "grafana"):
         for volume in SERVICES[name]["volumes"]:
             source = volume.split(":")[0]
             assert not source.startswith(".") or (FOLDER / source).exists(), volume
+
+
+def test_a_second_device_is_laid_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One host has a node on each of the two; Prometheus scrapes both, where it looked for the one."""
+    checked("check-jsonschema", "--builtin-schema", "vendor.compose-spec", FOLDER / "two-devices.yaml")
+    over = yaml.safe_load((FOLDER / "two-devices.yaml").read_text())["services"]
+    assert over["device-b"]["extends"] == {"file": "compose.yaml", "service": "device"}
+    options = agent_options(SERVICES["host-a"]["environment"] | over["host-a"]["environment"], monkeypatch)
+    assert options["device"] == ("device:7700,device-b:7700",)
+    (mounted,) = over["prometheus"]["volumes"]
+    source, place, _ = mounted.split(":")
+    assert place == "/etc/prometheus/devices.yml"
+    (targets,) = yaml.safe_load((FOLDER / source).read_text())
+    assert targets == {"targets": ["device:7702", "device-b:7702"]}
 
 
 @needs("promtool")

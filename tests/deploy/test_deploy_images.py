@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,6 +112,32 @@ def test_every_dependency_is_in_an_image_or_named_here(parts: Any) -> None:
         for distribution in distributions
     }
     assert wanted <= known
+
+
+def test_an_image_with_traces_has_all_that_the_extra_brings(parts: Any) -> None:
+    """What it is installed with here, and what that needs."""
+    wanted, known = {"opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"}, set[str]()
+    while wanted - known:
+        name = (wanted - known).pop()
+        known.add(name)
+        needs = [one for one in requires(name) or () if "extra ==" not in one]
+        wanted |= {re.split(r"[^\w.-]", one)[0].lower().replace("_", "-") for one in needs}
+    packages = {name.removesuffix(".py") for name in (*parts.OF_EXTRA, *parts.SHARED)}
+    there = {
+        distribution.lower().replace("_", "-")
+        for package, distributions in packages_distributions().items()
+        if package in packages
+        for distribution in distributions
+    }
+    assert len(known) > 10
+    assert known <= there
+
+
+def test_the_extra_is_asked_for_by_a_build_argument() -> None:
+    """Empty unless somebody says so: `.` is installed, or `.[otel]`."""
+    text = RECIPE.read_text()
+    assert "ARG EXTRAS=\n" in text
+    assert '".${EXTRAS:+[$EXTRAS]}"' in text
 
 
 def test_what_is_removed_is_removed_and_nothing_else(parts: Any, tmp_path: Path) -> None:

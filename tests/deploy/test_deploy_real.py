@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy_engine import Engine, missing
+from deploy_engine import AGENT_IMAGE, TRACED_IMAGE, Engine, missing
 from deploy_helpers import HOSTS
 
 if TYPE_CHECKING:
@@ -88,6 +88,27 @@ def test_commands_that_start_hosts_and_devices_are_not_in_the_devices_image(engi
         assert engine.cramctl(*command)
 
 
+def test_an_image_made_with_the_extra_tells_of_traces(engine: Engine) -> None:
+    """It gets as far as looking for its device; one made without says what it lacks."""
+    words = (
+        "run",
+        "--device",
+        "127.0.0.1:1",
+        "--source",
+        "synthetic",
+        "--wait",
+        "1s",
+        "--log-format",
+        "json",
+    )
+    traces = ("--otlp-endpoint", "http://127.0.0.1:1")
+    without = engine.agent(AGENT_IMAGE, *words, *traces)
+    assert without.returncode == 2
+    assert "traces need more packages" in without.stderr
+    told = engine.agent(TRACED_IMAGE, *words, *traces)
+    assert "traces_not_sent" in told.stderr
+
+
 def test_prometheus_scrapes_all_of_them(engine: Engine) -> None:
     """The device over mutual TLS; hosts that demoted pages over mutual TLS, too."""
     engine.until(lambda: values(engine, "up") == [1.0] * (1 + len(HOSTS)), "every target is up")
@@ -102,6 +123,19 @@ def test_an_exhausted_device_is_told_of_by_alertmanager(engine: Engine) -> None:
     engine.until(told, "the alert is at Alertmanager")
     engine.cramctl("clear", "--all")
     engine.until(lambda: values(engine, "cxldev_watermark_level < 5") != [], "the level rises again")
+
+
+def test_a_host_keeps_pages_on_two_devices(engine: Engine) -> None:
+    """The second is laid over the first one's file; the host that is told of both demotes to both."""
+    engine.lay_over("two-devices.yaml", "device-b", "host-a", "prometheus")
+    devices = 'up{job="cxldev"}'
+    engine.until(lambda: values(engine, devices) == [1.0, 1.0], "both devices are scraped")
+    kept = 'cxldev_region_media_used_bytes{host="host-a"} > 0'
+    engine.until(lambda: len(values(engine, kept)) == 2, "the host keeps pages on both")
+    open_nodes = 'cram_node_open{instance="host-a:9464"}'
+    engine.until(lambda: values(engine, open_nodes) == [1.0, 1.0], "both nodes are open")
+    others = 'cxldev_region_media_used_bytes{instance="device-b:7702", host!="host-a"}'
+    assert values(engine, others) == []
 
 
 def test_hosts_end_well_and_every_byte_was_right(engine: Engine) -> None:
