@@ -26,7 +26,8 @@ time are never in one metric. This page is written by `make metrics-page` from w
 a test checks that it is current.
 
 A Prometheus that scrapes both: `deploy/prometheus/prometheus.yml`, with rules beside it in
-`rules/`; what each alert means is in [runbook.md](runbook.md). Dashboards: [grafana.md](grafana.md).
+`rules/`; what each alert means is in [runbook.md](runbook.md), what the words mean in [words.md](words.md).
+Dashboards: [grafana.md](grafana.md).
 """
 
 COST: Final = """

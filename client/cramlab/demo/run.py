@@ -18,7 +18,7 @@ from cramlab.demo.stage import CAST, Stage
 from cramlab.demo.summary import judge, summarise, table
 from cramlab.demo.view import LineView, LiveView
 from cramlab.ended import sigterm_as_interrupt
-from cramlab.processes import ProcessError
+from cramlab.processes import DeviceProcess, ProcessError
 
 INTERRUPTED: Final = 130
 
@@ -54,12 +54,22 @@ def run_demo(json_file: Path | None, *, seed: int, keep_logs: bool) -> int:
     return 0
 
 
+def where_to_look(device: DeviceProcess) -> tuple[str, str]:
+    """How to watch the device meanwhile, from outside."""
+    return (
+        f"the device shows itself at http://{device.metrics_address}/",
+        f"and in a terminal: cramctl top --operator {device.operator_address}",
+    )
+
+
 def _perform(console: Console, folder: Path, seed: int, outcome: Outcome) -> list[str]:
     """All of it, from the first process to the last; what was wrong. `outcome` fills up on the way."""
     view = LiveView(console) if console.is_terminal else LineView(console)
     stage = Stage(folder, seed)
     try:
         with view, stage:
+            for line in where_to_look(stage.device):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
             Scenario(stage, view, outcome).run()
     except (PhaseNotReached, PromiseBroken, ProcessError, OperatorError) as error:
         # Agents that could say goodbye have told what they know.
