@@ -16,7 +16,7 @@ from cramlab.dashboards.panels import (
     lines,
     states,
 )
-from cramlab.dashboards.queries import RATE, agent_rate, agent_rates, of_agent
+from cramlab.dashboards.queries import RATE, agent_rate, agent_rates, of_agent, of_node
 
 if TYPE_CHECKING:
     from cramlab.dashboards.alerts import Alerts
@@ -112,6 +112,24 @@ def node(alerts: Alerts) -> list[Panel]:
             "When it took demotions.",
             Query(of_agent("cram_node_open"), "node {{node}}"),
             words=words.OPEN,
+        ),
+        lines(
+            "Device pages in use, by node",
+            "Uncompressed. A host of several devices has a node on each; which one takes what is demoted is "
+            "--placement.",
+            BYTES,
+            Query(of_node(of_agent("cram_node_used_bytes")), "node {{node}}: {{device}}"),
+            stacked=True,
+        ),
+        lines(
+            "Demotions, by node",
+            "Pages that each node took. None where it is closed, full or offline: its share goes to the "
+            "others, or to swap.",
+            A_SECOND,
+            Query(
+                of_node(f"rate({of_agent('cram_node_demotions_total')}[{RATE}])"),
+                "node {{node}}: {{device}}",
+            ),
         ),
         lines(
             "Event lag",

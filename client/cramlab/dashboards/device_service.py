@@ -112,10 +112,12 @@ def requests() -> list[Panel]:
         ),
         lines(
             "Running now",
-            "Calls being answered, and pages in flight. At the limits, further calls get DEVICE_BUSY.",
+            "Calls being answered, pages in flight, and commands that wait because another host's turn comes "
+            "first. At the limits, further calls get DEVICE_BUSY.",
             COUNT,
             Query(f"sum(cxldev_requests_running{{{DEVICE}}})", "calls"),
             Query(f"cxldev_in_flight_pages{{{DEVICE}}}", "pages"),
+            Query(f"cxldev_turns_waiting{{{DEVICE}}}", "waiting for their turn"),
         ),
         lines(
             "Turned away as busy",

@@ -24,6 +24,11 @@ def of_agent(metric: str) -> str:
     return f"{metric}{{{AGENT}}}"
 
 
+def of_node(expression: str) -> str:
+    """Series of nodes, each with where its device is."""
+    return f"{expression} * on (job, instance, node) group_left (device) {of_agent('cram_node_info')}"
+
+
 def agent_rate(metric: str, legend: str) -> Query:
     """How fast a counter of the chosen agents grows."""
     return Query(f"rate({of_agent(metric)}[{RATE}])", legend)
