@@ -90,17 +90,7 @@ def test_commands_that_start_hosts_and_devices_are_not_in_the_devices_image(engi
 
 def test_an_image_made_with_the_extra_tells_of_traces(engine: Engine) -> None:
     """It gets as far as looking for its device; one made without says what it lacks."""
-    words = (
-        "run",
-        "--device",
-        "127.0.0.1:1",
-        "--source",
-        "synthetic",
-        "--wait",
-        "1s",
-        "--log-format",
-        "json",
-    )
+    words = ("run", "--device", "127.0.0.1:1", "--source", "synthetic", "--log-format", "json")
     traces = ("--otlp-endpoint", "http://127.0.0.1:1")
     without = engine.agent(AGENT_IMAGE, *words, *traces)
     assert without.returncode == 2

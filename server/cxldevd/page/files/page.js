@@ -14,6 +14,7 @@ const MEDIA = [
   ["sectors", "sectors_bytes", "--s1"], ["metadata", "metadata_bytes", "--s2"],
   ["staged", "staged_bytes", "--s3"], ["held by faults", "reserved_bytes", "--s4"],
 ];
+const howOften = (number) => (number === 1 ? "once" : `${count(number)} times`);
 const at = (id) => document.getElementById(id);
 const recording = new Recording();
 let answeredAt = null;
@@ -60,7 +61,7 @@ function show({ status, events, events_missed: missed }) {
   at("pages-note").textContent = `written ${perSecond(newest(written))}, read ${perSecond(newest(read))}`;
   at("refused").textContent = count(Number(counters.refused_pages));
   at("refused").className = newest(refused) ? "value bad" : "value";
-  at("refused-note").textContent = `${perSecond(newest(refused))}; no more writes ${count(Number(counters.no_more_writes))} times`;
+  at("refused-note").textContent = `${perSecond(newest(refused))}; no more writes ${howOften(Number(counters.no_more_writes))}`;
 
   const times = rows.map((row) => row.time);
   const base = { times, ...recording.domain, bands: recording.fullBands, marks: recording.marks };
@@ -128,17 +129,17 @@ function showWatermark(telemetry, marks) {
 }
 
 function showFull(physical, telemetry) {
-  const long = recording.slope((row) => row.free_bytes, 5);
-  const lately = recording.slope((row) => row.free_bytes, 1);
-  // A device that has just begun can be full before five minutes are known.
-  const slope = long ?? lately;
+  const over = (minutes) => recording.slope((row) => row.free_bytes, minutes);
+  const long = over(5);
+  // A device that has just begun can be full before five minutes are known. What fell and rises again is no forecast.
+  const [slope, lately] = long === null ? [over(1), over(1 / 6)] : [long, over(1)];
   const by = `by the last ${long === null ? "minute" : "five minutes"}`;
   const free = Number(telemetry.media_free_bytes);
   let text = "no", note = by, tone = "good";
   if (telemetry.no_more_writes) [text, note, tone] = ["now", "takes no more writes", "bad"];
   else if (!free) [text, note, tone] = ["now", "no media is free", "bad"];
   else if (slope === null) [text, note, tone] = ["–", "not known yet", ""];
-  else if (slope * 3600 < -physical / 100 && lately < 0) {
+  else if (slope * 3600 < -physical / 100 && lately < 0 && free < physical) {
     const left = free / -slope;
     [text, note, tone] = [`in ${seconds(left)}`, `${bytes(-slope)}/s, ${by}`, left < 600 ? "warn" : ""];
   }
