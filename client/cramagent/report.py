@@ -11,6 +11,7 @@ from cramagent.picture import Picture
 from cramagent.policy.effects import NodeStatus
 from cramagent.policy.settings import PAGE_BYTES
 from cramwire.units import format_bytes, format_duration
+from cramwire.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,9 +120,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    scratch = path.with_name(f".{path.name}.part")
-    scratch.write_text(json.dumps(report, indent=1) + "\n")
-    scratch.replace(path)
+    write_whole(path, json.dumps(report, indent=1) + "\n")
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
+
+from cramwire.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,4 @@ if TYPE_CHECKING:
 
 def write_ready(path: Path, facts: Mapping[str, Any]) -> None:
     """Write the facts as JSON, all at once: a reader sees the whole file or none."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(facts) + "\n")
-    scratch.replace(path)
+    write_whole(path, json.dumps(facts) + "\n")

@@ -18,6 +18,7 @@ import click
 from cramwire.ready import write_ready
 from cramwire.traces import TracesUnavailable, traces_of
 from cramwire.transport import tune_grpc, tune_malloc
+from cramwire.whole_file import remove_file
 from cxldevd.garbage import collected, keep_what_there_is
 from cxldevd.log import log_event, log_often, logging_to
 from cxldevd.options import CONFIG, GroupedCommand, parameters
@@ -153,7 +154,7 @@ def _with_ready_file(path: Path, facts: dict[str, str | int] | None) -> None:
     """Write the ready file, or, without facts, remove it."""
     try:
         if facts is None:
-            path.unlink(missing_ok=True)
+            remove_file(path)
         else:
             write_ready(path, facts)
     except OSError as error:
