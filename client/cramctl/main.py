@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,6 +28,11 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name -> where its click command is (module:attribute), and its line in the list of commands."""
 
 
+_INTERRUPTED: Final = 130
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a disk says that takes no more of an answer or a result."""
+
+
 def _is_here(command: str) -> bool:
     """Whether the package is installed that the command is in: an image of a device has no hosts to start."""
     return importlib.util.find_spec(_COMMANDS[command][0].partition(".")[0]) is not None
@@ -34,6 +40,19 @@ def _is_here(command: str) -> bool:
 
 class _LazyGroup(click.Group):
     """Knows its commands by name and line, and imports one only when it is run."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Ctrl-C and a full disk end every one alike, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            where = error.filename or "standard output"
+            raise click.ClickException(f"{where} cannot be written: {error.strerror}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for name in _COMMANDS if _is_here(name)]

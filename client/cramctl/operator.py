@@ -172,4 +172,6 @@ def _line(text: str) -> str:
 
 def _cause(message: str) -> str:
     """What lies behind grpc's "failed to connect to all addresses; last error: UNKNOWN: ...: why"."""
-    return _line(message.rpartition("last error:")[2].rpartition(": ")[2] or message)
+    cause = _line(message.rpartition("last error:")[2].rpartition(": ")[2] or message)
+    # What grpc has in brackets is cut off at the front.
+    return cause if "[" in cause else cause.rstrip("]")

@@ -22,6 +22,7 @@ from cramlab.bench.wire import BenchError
 from cramlab.bench.worker import WorkerFailed
 from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import ProcessError
+from cramwire.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def run_bench(
         console.print(f"ended after {done} of {rounds} rounds: {minutes:g} minutes were not enough for more")
     if json_file is not None:
         result = as_json(corpus, rows, rounds=done, in_flight=IN_FLIGHT, seconds=seconds, quick=quick)
-        json_file.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(json_file, json.dumps(result, indent=2) + "\n")
 
 
 def choose(only: Sequence[str], *, against_nbdkit: bool) -> Suite:

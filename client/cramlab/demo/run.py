@@ -19,6 +19,7 @@ from cramlab.demo.summary import judge, summarise, table
 from cramlab.demo.view import LineView, LiveView
 from cramlab.ended import sigterm_as_interrupt
 from cramlab.processes import DeviceProcess, ProcessError
+from cramwire.whole_file import write_whole
 
 INTERRUPTED: Final = 130
 
@@ -38,11 +39,11 @@ def run_demo(json_file: Path | None, *, seed: int, keep_logs: bool) -> int:
         return INTERRUPTED
     outcome.seconds = time.monotonic() - began
     summary = summarise(outcome, len(CAST), problems)
-    if json_file is not None:
-        json_file.write_text(json.dumps(summary, indent=2) + "\n")
     console.print(table(summary))
     for problem in problems:
         console.print(f"WRONG: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(summary, indent=2) + "\n")
     if problems:
         console.print(f"FAILED after {outcome.seconds:.1f} s; logs are in {folder}", style="bold red")
         return 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from cramwire.whole_file import write_whole
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,7 +52,7 @@ def write_junit(path: Path, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> 
         case = _case(suite, scenario.name, problem.splitlines()[0])
         ET.SubElement(case, "error", {"message": problem.splitlines()[0], "type": "run"}).text = problem
     ET.indent(root)
-    ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    write_whole(path, ET.tostring(root, encoding="utf-8", xml_declaration=True).decode())
 
 
 def _case(suite: ET.Element, scenario: str, name: str) -> ET.Element:

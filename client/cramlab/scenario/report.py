@@ -15,6 +15,7 @@ from cramlab.scenario.evaluate import passed
 from cramlab.scenario.expectation import FigureExpectation
 from cramlab.scenario.model import Clear, Inject
 from cramlab.scenario.timing import shown_ns
+from cramwire.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ def write_report(path: Path, report: JsonDict) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    write_whole(path, json.dumps(report, indent=1) + "\n")
 
 
 def _settings(scenario: Scenario) -> JsonDict:

@@ -59,10 +59,6 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
         console.print(f"logs are in {folder}", highlight=False, soft_wrap=True)
         return BROKEN
     verdicts = evaluate(outcome)
-    if wanted.json_file is not None:
-        write_report(wanted.json_file, make_report(outcome, verdicts))
-    if wanted.junit_file is not None:
-        write_junit(wanted.junit_file, outcome, verdicts)
     console.print(verdict_table(verdicts))
     for problem in outcome.problems:
         console.print(f"WRONG: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -77,6 +73,10 @@ def run_scenario(scenario: Scenario, wanted: Wanted) -> int:
         style="bold green" if good else "bold red",
         highlight=False,
     )
+    if wanted.json_file is not None:
+        write_report(wanted.json_file, make_report(outcome, verdicts))
+    if wanted.junit_file is not None:
+        write_junit(wanted.junit_file, outcome, verdicts)
     if good and not wanted.keep_logs:
         shutil.rmtree(folder, ignore_errors=True)
     else:

@@ -18,6 +18,7 @@ from cramlab.soak.judge import as_json, judge
 from cramlab.soak.plan import draw_plan
 from cramlab.soak.run import Soak
 from cramlab.soak.view import View, show_result
+from cramwire.whole_file import write_whole
 
 INTERRUPTED: Final = 130
 
@@ -44,9 +45,9 @@ def run_soak(seconds: float, hosts: int, seed: int | None, json_file: Path | Non
     except (ProcessError, OperatorError) as error:
         outcome = run.outcome
         outcome.problems.append(str(error))
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
     show_result(console, outcome)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(as_json(outcome), indent=2) + "\n")
     if outcome.problems:
         again = f"cramctl soak --seconds {seconds:g} --hosts {hosts} --seed {seed}"
         console.print(
