@@ -14,7 +14,7 @@ from cramagent.kept_state import StateUnusable, read_state, use_up
 from cramagent.node_client import NodeClient
 from cramagent.parts import Options, credentials
 from cramagent.policy.settings import SettingError
-from cramagent.refusals import NodeRefused, NodeSilent
+from cramagent.refusals import NodeRefused, NodeSilent, NoLane
 from cramwire.channel import CredentialsProblem
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ def answered(device: str) -> Iterator[None]:
         yield
     except NodeSilent as silent:
         raise RunFailed(f"no device answers at {device}: {silent}") from silent
+    except NoLane as none:
+        raise RunFailed(
+            f"no lane to {device}: {none.refusal.message or none}; a lane needs a device on a unix socket of "
+            "this machine (cxldevd --listen unix:PATH), and --transport auto does without where there is none"
+        ) from none
     except NodeRefused as refused:
         refusal = refused.refusal
         if refusal.code is grpc.StatusCode.UNIMPLEMENTED:

@@ -171,6 +171,11 @@ class Machine:
             node.logical_bytes = reading.logical_bytes
         self.host.reading(reading, self.clock.now_ns(), node.number)
 
+    @property
+    def swap_disk_full(self) -> bool:
+        """Whether it is the disk that keeps the swap file from holding more, and not its size."""
+        return any(isinstance(tier, SwapFile) and tier.disk_full for tier in self.tiers.values())
+
     def close(self) -> None:
         """Give back memory, files and the source."""
         self.source.close()

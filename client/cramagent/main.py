@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The program. What is wrong is said in one line; see `cram-agent run --help` for the exit status."""
-    tune_malloc()
-    tune_grpc()
-    # grpc allocates from its import on: it must come after malloc was told how.
-    from cramagent.cli import cli  # noqa: PLC0415
-
     try:
+        tune_malloc()
+        tune_grpc()
+        # grpc allocates from its import on: it must come after malloc was told how.
+        from cramagent.cli import cli  # noqa: PLC0415
+
         code = cli.main(arguments, prog_name="cram-agent", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         click.echo(f"cram-agent: {error.format_message()}", err=True)
         code = error.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("cram-agent: interrupted", err=True)
         code = 130
     sys.exit(code)

@@ -22,7 +22,7 @@ from cramagent.log import SESSION_CHARS, log_event
 from cramagent.named_channel import NamedChannel
 from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWritten
 from cramagent.policy.settings import PAGE_BYTES
-from cramagent.refusals import NodeRefused, NodeSilent, node_status, unanswered
+from cramagent.refusals import NodeSilent, NoLane, node_status, unanswered
 from cramagent.roads import GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
 from cramagent.transfer import TransferRoad
 from cramwire.refusal import Refusal, read_refusal
@@ -370,7 +370,7 @@ class NodeClient:
             except NodeSilent as silent:
                 silent.may_have_happened = True
                 raise
-            raise NodeRefused(refusal)
+            raise NoLane(refusal)
 
     def _leave_lane(self) -> None:
         if self._lane is not None:

@@ -29,6 +29,11 @@ class Amount:
     size: int = 0
     percent: float = 0.0
 
+    @property
+    def is_nothing(self) -> bool:
+        """A size of 0."""
+        return not (self.size or self.percent)
+
     def pages(self, source_pages: int) -> int:
         """In whole pages, rounded up; at least one."""
         if self.percent:

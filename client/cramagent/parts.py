@@ -168,7 +168,13 @@ def synthetic(options: Options) -> Synthetic:
 
 
 def region(host: str, options: Options, source: Source) -> Region:
-    """What to ask each device for."""
+    """What to ask each device for.
+
+    Raises:
+        SettingError: a region of nothing.
+    """
+    if options["node"].is_nothing:
+        raise SettingError("--node: a region is at least one page (4KiB)")
     return Region(
         host=host,
         logical_bytes=options["node"].pages(source.pages) * PAGE_BYTES,

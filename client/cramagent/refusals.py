@@ -32,6 +32,10 @@ class NodeRefused(Exception):
         return self.refusal.reason in GONE_REASONS
 
 
+class NoLane(NodeRefused):
+    """A lane is all that is wanted, and there is none: the device may be well otherwise."""
+
+
 class NodeSilent(Exception):
     """The device did not answer within the time that the runner waits."""
 

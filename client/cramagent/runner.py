@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _PUBLISH_NS: Final = 200_000_000
 _LONGEST_WAIT_NS: Final = 20_000_000
 """For a device that is silent, at the end: then the inbox is looked at again."""
+_DISK_FULL: Final = "; the disk of the swap file has no room: give --swap-dir another folder"
 
 
 class Runner:
@@ -83,7 +84,8 @@ class Runner:
                 self._end_scan()
         except OutOfMemory as full:
             self._reason = "out_of_memory"
-            self._tell("out_of_memory", str(full), level=logging.ERROR)
+            disk = _DISK_FULL if self._machine.swap_disk_full else ""
+            self._tell("out_of_memory", f"{full}{disk}", level=logging.ERROR)
         except BREAKS as broken:
             self._fail(broken)
         verified = Verified()

@@ -136,12 +136,10 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
             log=log,
             publish=collector.publish,
             note=note,
-            keep=None if state is None else partial(write_state, state, settings=settings),
+            keep=None if state is None else partial(_keep, state, settings),
         )
         ending = runner.run()
         report = make_report(machine, ending, described(host, options, plan))
-        if options["json"] is not None:
-            _write(options["json"], lambda path: write_report(path, report))
         code = exit_code(machine, ending)
         log.tell(
             "ended",
@@ -152,6 +150,9 @@ def _run(host: str, options: Options, log: AgentLog) -> int:
         )
         if options["log_format"] == "plain" and (code or not options["quiet"]):
             click.echo(summary(report))
+        # Last: what was found is said, whatever becomes of the file.
+        if options["json"] is not None:
+            _write(options["json"], lambda path: write_report(path, report))
         return code
 
 
@@ -251,6 +252,15 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
         write(path)
     except OSError as error:
         raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _keep(path: Path, settings: dict[str, Any], machine: Machine) -> None:
+    try:
+        write_state(path, machine, settings)
+    except OSError as error:
+        raise OSError(
+            f"--state: {path} cannot be written: {error.strerror}; the region is given back"
+        ) from error
 
 
 def _say(text: str) -> None:

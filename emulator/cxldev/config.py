@@ -181,7 +181,7 @@ class DeviceConfig:
             ),
             (
                 0 < self.default_lease_ns <= self.max_lease_ns <= LONGEST_NS,
-                f"default lease is above 0 and at most the maximum, which is at most {LONGEST_NS} ns",
+                "default lease is above 0 and at most the maximum, which is at most a year",
             ),
             (
                 1 <= self.max_pages_per_request <= MOST_PAGES_PER_REQUEST,

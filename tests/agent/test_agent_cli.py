@@ -45,6 +45,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (["--dram", "many"], "'many' is not a size"),
         (["--dram", "0%"], "'0%' is not a share"),
         (["--dram", "10KiB"], "dram is at least 16 pages (64KiB), not 3"),
+        (["--node", "0"], "--node: a region is at least one page (4KiB)"),
         (["--budget", "-1"], "Invalid value for '--budget'"),
         (["--budget", "token"], "'token' is not a number of pages from 0 on, or `tokens`"),
         (["--credit-stock", "0"], "Invalid value for '--credit-stock'"),
@@ -82,6 +83,18 @@ def test_stores_of_a_process_are_not_drawn(capsys: pytest.CaptureFixture[str]) -
     """They are seen."""
     code, _, err = call(capsys, *RUN, "--source", "pid:self", "--write-share", "0.5")
     assert (code, "is not a source" in err) == (2, True)
+
+
+def test_ctrl_c_while_the_program_loads_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes a while, and people are quick."""
+
+    def loading() -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "tune_grpc", loading)
+    assert call(capsys, *RUN) == (130, "", "cram-agent: interrupted\n")
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

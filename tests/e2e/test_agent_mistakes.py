@@ -47,6 +47,17 @@ def test_the_operators_listener_is_told_apart(device: DeviceProcess) -> None:
     assert f"{device.operator_address} is no hosts' listener of cxldevd" in line
 
 
+def test_a_lane_where_there_can_be_none_is_told_as_that(device: DeviceProcess) -> None:
+    """The address is right; it is shared memory that does not reach over TCP."""
+    ended = agent(
+        *("--device", device.address, "--source", "synthetic", "--pages", "100", "--transport", "lane")
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert f"no lane to {device.address}: {device.address} is no unix socket; a lane needs" in line
+    assert "--transport auto" in line
+
+
 def test_a_tiny_source_gets_the_least_dram(device: DeviceProcess, tmp_path: Path) -> None:
     """A quarter of three pages is no host: the share is raised, and the run goes well."""
     page = tmp_path / "page"

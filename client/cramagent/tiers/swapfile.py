@@ -35,6 +35,8 @@ class SwapFile:
         self._taken = np.zeros(self._slots, dtype=bool)
         self._used_slots = 0
         self._lowest_free = 0
+        self.disk_full = False
+        """The file system had no room for the last pages that were put."""
         self._fd, path = tempfile.mkstemp(prefix="cram-agent-swap-", dir=folder)
         Path(path).unlink()
 
@@ -52,8 +54,10 @@ class SwapFile:
         """Write pages to free slots in order, until there are none, or the file system is full."""
         slots = self._find_free(len(pages))
         stored = 0
+        self.disk_full = False
         for start, end in _runs(slots):
             if not self._write(slots[start] * PAGE_BYTES, pages[start:end]):
+                self.disk_full = True
                 break
             stored = end
         handles = slots[:stored]
