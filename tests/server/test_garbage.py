@@ -26,6 +26,18 @@ def test_a_cycle_is_gone_soon() -> None:
         assert gone.wait(10)
 
 
+def test_a_cycle_that_lived_long_is_gone_as_soon() -> None:
+    """The objects of an open call are old when its host is killed: no look at the young ones finds them."""
+    gone = threading.Event()
+    long_lived = Node()
+    weakref.finalize(long_lived, gone.set)
+    gc.collect()
+    gc.collect()
+    with collected(interval_s=0.001):
+        del long_lived
+        assert gone.wait(10)
+
+
 def test_the_interpreter_looks_as_before_when_it_is_over() -> None:
     """Also when what ran within failed."""
     before, failed = gc.get_threshold(), "what ran within"
