@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -18,12 +19,17 @@ from cramwire.lane import Command, Operation
 from cramwire.refusal import read_refusal
 from cramwire.v1 import lane_pb2, lane_pb2_grpc, operator_pb2
 from cxldevd.addresses import Address
+from cxldevd.lanes import door
+from cxldevd.lanes.lane import Lane
 from cxldevd.listener import BindError
 from lane_peer import Peer, lane_socket, open_files, token, turned_out
 from server_helpers import ANY_PORT, DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from cramwire.refusal import Refusal
 
 HOUR = 3600 * SECOND
 
@@ -183,6 +189,26 @@ def test_lanes_are_bounded() -> None:
             with Peer(hosts[0]):
                 pass
         assert hosts[2].write(0, prose(1)).accepted_pages == 1
+
+
+def test_a_lane_counts_from_the_moment_its_host_has_it(
+    monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
+) -> None:
+    """Who asks for one while the last one is handed over is told, however quick it is."""
+    with bench_of(settings={"max_lanes": 1}) as bench:
+        hosts = [bench.attach(f"host-{number}", pages=64) for number in range(2)]
+        asked: SimpleQueue[Future[Refusal]] = SimpleQueue()
+
+        class HandedOver(Lane):
+            def __init__(self, *facts: Any, **name: Any) -> None:
+                super().__init__(*facts, **name)
+                early = threads.submit(refused, lambda: token(hosts[1]))
+                wait([early], timeout=0.1)
+                asked.put(early)
+
+        monkeypatch.setattr(door, "Lane", HandedOver)
+        with Peer(hosts[0]):
+            assert asked.get(timeout=DEADLINE_S).result(DEADLINE_S).reason == "DEVICE_BUSY"
 
 
 def test_the_end_of_the_service_ends_all_lanes() -> None:

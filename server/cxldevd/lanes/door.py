@@ -218,26 +218,36 @@ class Door:
             shown = peer.recv(2 * TOKEN_BYTES, socket.MSG_DONTWAIT)
         except OSError:
             shown = b""
+        made: Lane | None = None
+        failed: OSError | None = None
+        # In one go: its host may ask for the next lane, and others for theirs, as soon as it has this one.
         with self._lock:
             ticket = self._tokens.pop(shown, None)
             before = [lane for lane in self._lanes if ticket is not None and lane.ref == ticket.ref]
-            room = ticket is not None and self._has_room(ticket.ref)
-        if ticket is None or not room or ticket.until_ns < self._runtime.clock.now_ns():
+            due = ticket is not None and ticket.until_ns >= self._runtime.clock.now_ns()
+            if ticket is not None and due and self._has_room(ticket.ref):
+                try:
+                    made = self._made(ticket.ref, peer, shown)
+                except OSError as error:
+                    failed = error
+        if failed is not None:
+            log_event("lane_failed", reason=failed.strerror or str(failed))
+            return
+        if made is None:
             peer.close()
             return
         for lane in before:
             lane.close("its session has another lane")
-        try:
-            made = Lane(ticket.ref, peer, self._geometry, self._commands, self._forget, name=lane_name(shown))
-        except OSError as error:
-            log_event("lane_failed", reason=error.strerror or str(error))
-            return
-        with self._lock:
-            self._lanes.add(made)
         made.start()
         log_event("lane_opened", lane=made.name, lanes=self.lanes, generation=made.ref.generation)
         # The session may have ended since its token was given, and nobody would tell.
         self._check(made)
+
+    def _made(self, ref: SessionRef, peer: socket.socket, token: bytes) -> Lane:
+        """A lane, handed to the peer, not started. Needs the lock. Raises OSError: the socket is closed."""
+        made = Lane(ref, peer, self._geometry, self._commands, self._forget, name=lane_name(token))
+        self._lanes.add(made)
+        return made
 
     # -- ending ---------------------------------------------------------------------------------
 
