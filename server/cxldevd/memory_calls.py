@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         TrimOutcome,
         WriteOutcome,
     )
-    from cxldevd.pools import InFlight
+    from cxldevd.in_flight import InFlight
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
     from cxldevd.session_hosts import SessionHosts

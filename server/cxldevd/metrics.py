@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cxldev.telemetry import Counters, RegionTelemetry, Status
-    from cxldevd.pools import InFlight
+    from cxldevd.in_flight import InFlight
     from cxldevd.request_metrics import RequestMetrics
     from cxldevd.runtime import Runtime
     from cxldevd.slots import Slots

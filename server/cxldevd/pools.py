@@ -1,4 +1,4 @@
-"""Threads and room: who runs what, and how much at one time."""
+"""Threads: who runs what, and how many at one time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from cxldev.config import PAGE_BYTES
+from google.rpc import code_pb2
+
 from cxldevd.errors import DeviceBusy
 from cxldevd.log import log_event
 
@@ -30,20 +31,43 @@ UNSENT_S: Final = 0.05
 
 GIVEN_UP_S: Final = 2.0
 """How long it may wait where others cannot be let in: then it is ended, s."""
+_GIVEN_UP: Final = (
+    f"its request did not come within {GIVEN_UP_S:g} s, and all {{most}} threads for such calls are taken; "
+    "send the request with the call, or try again with fewer calls outstanding"
+)
+
+
+class _End:
+    """Ends a call from outside, with a reason: one whose request did not come has no context yet."""
+
+    __slots__ = ("_cancel",)
+
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        # gRPC hands the event of the call's arrival over; there is no other way to it. What has none is
+        # not ended.
+        calls = (getattr(one, "call", None) for one in args)
+        self._cancel: Callable[[int, str], Any] | None = next(
+            (one.cancel for one in calls if one is not None), None
+        )
+
+    def __call__(self, why: str) -> bool:
+        """UNAVAILABLE, and why. Returns whether it could be ended."""
+        if self._cancel is None:
+            return False
+        self._cancel(code_pb2.UNAVAILABLE, why)
+        return True
 
 
 class _Call:
     """One call of a pool: where it stands."""
 
-    __slots__ = ("arrived", "end", "parked", "pool", "since")
+    __slots__ = ("arrived", "end", "ended", "parked", "pool", "since")
 
     def __init__(self, pool: CountedPool, args: tuple[Any, ...]) -> None:
         self.pool = pool
         self.since = time.monotonic()
-        # gRPC hands the event of the call's arrival over; there is no other way to end a call whose
-        # request did not come, as nobody has its context yet. What has none is not ended.
-        calls = (getattr(one, "call", None) for one in args)
-        self.end: Callable[[], Any] | None = next((one.cancel for one in calls if one is not None), None)
+        self.end = _End(args)
+        self.ended = False
         self.arrived = False
         """Its request is here: what it waits for from now on, it waits for in our code."""
         self.parked = False
@@ -225,13 +249,14 @@ class CountedPool(ThreadPoolExecutor):
     def _end_unsent(self) -> None:
         """All threads are taken: whose request did not come for long makes room for others."""
         before = time.monotonic() - GIVEN_UP_S
-        late = [one for one in self._running if not one.arrived and one.since <= before and one.end]
+        late = [one for one in self._running if not (one.arrived or one.ended) and one.since <= before]
+        # No more than others need: the rest may be on their way, from a host that has much to send.
+        late = sorted(late, key=lambda one: one.since)[: len(self._backlog)]
         for call in late:
-            assert call.end is not None
-            call.end()
-            call.end = None
-        if late:
-            log_event("unsent_calls_ended", level=logging.WARNING, calls=len(late))
+            call.ended = True
+        ended = sum(call.end(_GIVEN_UP.format(most=self._most)) for call in late)
+        if ended:
+            log_event("unsent_calls_ended", level=logging.WARNING, calls=ended)
 
 
 def _nothing() -> None:
@@ -259,6 +284,12 @@ def settles() -> None:
     _of_thread.call = None
 
 
+def ender() -> Callable[[str], bool]:
+    """What ends the call on this thread from another one: UNAVAILABLE, and why. Not once it `settles`."""
+    call: _Call | None = getattr(_of_thread, "call", None)
+    return _End(()) if call is None else call.end
+
+
 def parked(host: str = "") -> AbstractContextManager[None]:
     """While this is entered, the call on this thread only waits: another may have its place.
 
@@ -277,82 +308,3 @@ def refuse_if_short(host: str) -> None:
     call: _Call | None = getattr(_of_thread, "call", None)
     if call is not None:
         call.pool.refuse_if_short(host)
-
-
-class InFlight:
-    """Pages that are being written and read right now, or wait for their turn."""
-
-    def __init__(self, limit_bytes: int, of_one_bytes: int | None = None) -> None:
-        """`of_one_bytes`: how many one holder may have; None: all.
-
-        Nobody has more than is left for others: whoever comes next finds room, however many want all.
-        """
-        self._limit_pages = max(1, limit_bytes // PAGE_BYTES)
-        of_one = limit_bytes if of_one_bytes is None else of_one_bytes
-        self._of_one_pages = max(1, of_one // PAGE_BYTES)
-        self._lock = threading.Lock()
-        self._pages = 0
-        self._holders: dict[str, int] = {}
-
-    @property
-    def pages(self) -> int:
-        """Of all calls."""
-        return self._pages
-
-    def hold(self, pages: int, holder: str = "") -> AbstractContextManager[None]:
-        """Count these pages while this is entered. A request that is alone always has room.
-
-        Raises:
-            DeviceBusy: when it is entered, and too much is in flight.
-        """
-        return _Hold(self, pages, holder)
-
-    def add(self, pages: int, holder: str) -> None:
-        """Count them. Raises DeviceBusy."""
-        with self._lock:
-            mine = self._holders.get(holder, 0)
-            if mine and mine + pages > self._of_one_pages:
-                raise DeviceBusy(
-                    f"{mine} pages of this host are in flight and {pages} more would pass its limit of "
-                    f"{self._of_one_pages}; wait for an answer"
-                )
-            left = self._limit_pages - self._pages - pages
-            if mine and len(self._holders) > 1 and mine + pages > left:
-                raise DeviceBusy(
-                    f"{mine} pages of this host are in flight and {pages} more would leave {max(0, left)} "
-                    "for others; wait for an answer"
-                )
-            if self._pages and self._pages + pages > self._limit_pages:
-                raise DeviceBusy(
-                    f"{self._pages} pages are in flight and {pages} more would pass the limit of "
-                    f"{self._limit_pages}; try again"
-                )
-            self._pages += pages
-            self._holders[holder] = mine + pages
-
-    def drop(self, pages: int, holder: str) -> None:
-        """They are done."""
-        with self._lock:
-            self._pages -= pages
-            left = self._holders[holder] - pages
-            if left:
-                self._holders[holder] = left
-            else:
-                del self._holders[holder]
-
-
-class _Hold(AbstractContextManager[None]):
-    """Pages in flight as a context: single pages are too many for a generator each."""
-
-    __slots__ = ("_holder", "_in_flight", "_pages")
-
-    def __init__(self, in_flight: InFlight, pages: int, holder: str) -> None:
-        self._in_flight = in_flight
-        self._pages = pages
-        self._holder = holder
-
-    def __enter__(self) -> None:
-        self._in_flight.add(self._pages, self._holder)
-
-    def __exit__(self, *_: object) -> None:
-        self._in_flight.drop(self._pages, self._holder)

@@ -20,6 +20,7 @@ from cxldevd.event_lines import EventLines
 from cxldevd.identity.files import CredentialsError
 from cxldevd.identity.keyring import Keyring
 from cxldevd.ids import Ids
+from cxldevd.in_flight import InFlight
 from cxldevd.lanes.calls import LaneCalls, lane_service
 from cxldevd.lanes.commands import LaneCommands, TracedCommands
 from cxldevd.lanes.door import Door
@@ -33,7 +34,7 @@ from cxldevd.metrics_server import MetricsServer
 from cxldevd.operator_calls import FaultCalls, OracleCalls
 from cxldevd.page.answers import DevicePage
 from cxldevd.page.recorder import Recorder
-from cxldevd.pools import SPARE_THREADS, CountedPool, InFlight
+from cxldevd.pools import SPARE_THREADS, CountedPool
 from cxldevd.region_calls import RegionCalls
 from cxldevd.request_metrics import RequestMetrics
 from cxldevd.runtime import Runtime

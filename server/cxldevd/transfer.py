@@ -17,7 +17,7 @@ from cxldev.errors import CommandLost, DeviceError, InvalidField, SessionError
 from cxldev.outcomes import SessionRef
 from cxldevd.call_lines import SLOW_NS
 from cxldevd.calls import Asked
-from cxldevd.pools import settles
+from cxldevd.pools import ender, settles
 from cxldevd.waiting import CallerGone
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cxldevd.slots import Slots
 
 OPERATION: Final = "transfer"
+_DRAINS: Final = "the service is shutting down; try again when it is back"
 _UNKNOWN: Final = "the message holds no command that this device knows: write, read or trim"
 
 
@@ -43,8 +44,8 @@ class Transfers:
         self._guard = guard
         self._slots = slots
         self._lock = threading.Lock()
-        self._resting: set[Any] = set()
-        """Contexts of calls; the stubs do not type their `cancel`."""
+        self._resting: set[Callable[[str], bool]] = set()
+        """What ends them."""
         self._answers: dict[str, Callable[[Any, grpc.ServicerContext], bytes]] = {
             "write": lambda request, context: transfer_messages.put_answer(
                 transfer_messages.WRITE, calls.write(request, context)
@@ -58,8 +59,8 @@ class Transfers:
     def end_resting(self) -> None:
         """End calls that have no command under way: the service drains. The others end behind theirs."""
         with self._lock:
-            for context in self._resting:
-                context.cancel()
+            for end in self._resting:
+                end(_DRAINS)
 
     def serve(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answer commands, in order, until the host ends the call or its session is over.
@@ -70,7 +71,8 @@ class Transfers:
             CallerGone: nobody waits for answers any more.
             grpc.RpcError: likewise, while the next command was waited for.
         """
-        message = self._next(messages, context)
+        end = ender()
+        message = self._next(messages, end)
         if message is None:
             return
         settles()
@@ -86,18 +88,18 @@ class Transfers:
                 yield answer
                 if not goes_on:
                     return
-                message = self._next(messages, context)
+                message = self._next(messages, end)
 
-    def _next(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
+    def _next(self, messages: Iterator[bytes], end: Callable[[str], bool]) -> bytes | None:
         with self._lock:
-            self._resting.add(context)
+            self._resting.add(end)
         try:
             # Looked at only now: who drains has seen this call at rest, or this sees that it drains.
             self._runtime.refuse_if_draining()
             message = next(messages, None)
         finally:
             with self._lock:
-                self._resting.discard(context)
+                self._resting.discard(end)
         self._runtime.refuse_if_draining()
         return message
 

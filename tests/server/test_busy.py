@@ -10,7 +10,8 @@ import pytest
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
 from cxldev.codec import PageCodec
 from cxldevd.errors import DeviceBusy
-from cxldevd.pools import CountedPool, InFlight
+from cxldevd.in_flight import InFlight
+from cxldevd.pools import CountedPool
 from cxldevd.slots import Slots
 from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, prose, refused
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cramwire.refusal import read_refusal
 from cramwire.transport import SERVER_OPTIONS
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
+from cxldevd import pools, service
 from server_helpers import DEADLINE_S, Bench, bench_of, prose, refused
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def unsent(channel: grpc.Channel, method: str, count: int) -> Iterator[None]:
+def unsent(channel: grpc.Channel, method: str, count: int) -> Iterator[list[Any]]:
     """So many calls of a method that send nothing. They have arrived when this is entered."""
     done = threading.Event()
 
@@ -33,7 +35,7 @@ def unsent(channel: grpc.Channel, method: str, count: int) -> Iterator[None]:
     calls: list[Any] = [method_of_bytes.future(nothing()) for _ in range(count)]
     check_health(channel)
     try:
-        yield
+        yield calls
     finally:
         for call in calls:
             call.cancel()
@@ -92,6 +94,23 @@ def test_unsent_data_calls_stop_nobody() -> None:
             assert host.write(0, prose(4)).accepted_pages == 4
             assert host.read(0, 4) == prose(4)
         assert host.write(0, prose(1)).accepted_pages == 1
+
+
+def test_who_is_ended_for_others_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads were taken: UNAVAILABLE, which may be tried again, and no more of them than others need."""
+    monkeypatch.setattr(service, "_WAITING_DATA_CALLS", 4)
+    monkeypatch.setattr(pools, "GIVEN_UP_S", 0.1)
+    with bench_of(settings={"workers": 1}) as bench:
+        host = bench.attach()
+        places = 1 + service._RECEIVING + 4
+        with unsent(bench.host_channel, "MemoryService/Read", places) as calls:
+            assert host.write(0, prose(4)).accepted_pages == 4
+            ended = [call for call in calls if call.done()]
+            assert len(ended) == 1
+            refusal = read_refusal(ended[0].exception())
+            assert refusal.code.name == "UNAVAILABLE"
+            assert "its request did not come" in refusal.message
+            assert f"all {places} threads" in refusal.message
 
 
 def test_a_dead_peer_is_looked_for() -> None:
