@@ -7,13 +7,15 @@ up by being silent, and nobody pays for what it took while it was alone.
 
 At most `turns` commands have a turn at one time, and `small_turns` more that are small: a page that a
 processor waits for passes by large commands, of other hosts and of its own. It is paid for all the same.
-A large command asks again after each part (`next_part`): whoever came meanwhile waits for a part, not for a
-thousand pages.
+One of `short_turns` more is had by a short command of a host that has no turn at all and would be served
+next: it need not wait until somebody is done with a part. A long command asks again after each part
+(`next_part`): whoever came meanwhile waits for a part, not for a thousand pages.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from typing import Final, Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
@@ -26,6 +28,14 @@ _MOST_IDLE: Final = 256
 """Hosts that are remembered while they have nothing to do."""
 
 
+class Size(Enum):
+    """How much a command is to do."""
+
+    SMALL = "a few pages"
+    SHORT = "one part"
+    LONG = "several parts"
+
+
 class _Waiting(NamedTuple, Generic[_T]):
     """A command, or the next part of one, that waits."""
 
@@ -33,26 +43,35 @@ class _Waiting(NamedTuple, Generic[_T]):
     """Of its arrival."""
     cost: int
     who: _T
+    size: Size
 
 
 class _Host(Generic[_T]):
     """One host that shares."""
 
-    __slots__ = ("large", "overtaken", "small", "tag")
+    __slots__ = ("large", "overtaken", "small", "tag", "taken")
 
     def __init__(self, tag: int) -> None:
         self.tag = tag
+        self.taken = 0
+        """Turns that it has."""
         self.small: deque[_Waiting[_T]] = deque()
         self.large: deque[_Waiting[_T]] = deque()
+        """Short ones and long ones."""
         self.overtaken = 0
         """Small commands that have passed by the first of `large`."""
 
-    def next_of(self, *, may_be_large: bool) -> deque[_Waiting[_T]] | None:
+    @property
+    def is_brief(self) -> bool:
+        """Whether what it waits with is done soon."""
+        return bool(self.small) or (bool(self.large) and self.large[0].size is Size.SHORT)
+
+    def next_of(self, *, may_be_short: bool, may_be_long: bool) -> deque[_Waiting[_T]] | None:
         """Where its next command stands: they go in the order of their arrival, but for small ones ahead."""
         small, large = self.small, self.large
         if not large:
             return small or None
-        if may_be_large:
+        if may_be_long or (may_be_short and not self.taken and large[0].size is Size.SHORT):
             return small if small and small[0].number < large[0].number else large
         return small if small and self.overtaken < MOST_OVERTAKEN else None
 
@@ -60,9 +79,10 @@ class _Host(Generic[_T]):
 class FairQueue(Generic[_T]):
     """Turns, who has them, and who waits for one. `_T` stands for a command."""
 
-    def __init__(self, turns: int, small_turns: int) -> None:
+    def __init__(self, turns: int, small_turns: int, short_turns: int = 0) -> None:
         self._turns = turns
-        self._all_turns = turns + small_turns
+        self._large_turns = turns + short_turns
+        self._all_turns = turns + short_turns + small_turns
         self._level = 0
         self._highest = 0
         """The highest tag there is."""
@@ -82,15 +102,15 @@ class FairQueue(Generic[_T]):
         """Commands that wait for a turn."""
         return sum(len(host.small) + len(host.large) for host in self._waiting.values())
 
-    def others_wait(self, name: str) -> bool:
-        """Whether any host but this one has a command waiting."""
-        return len(self._waiting) > (name in self._waiting)
+    def brief_wait(self, name: str) -> bool:
+        """Whether any host but this one waits with a small or a short command."""
+        return any(host.is_brief for one, host in self._waiting.items() if one != name)
 
-    def must_wait(self, *, large: bool) -> bool:
+    def must_wait(self, size: Size) -> bool:
         """Whether a command that asks now may have to wait: not all that may have to do so in the end."""
-        return bool(self._waiting) or not self._is_free(large=large)
+        return bool(self._waiting) or not self._is_free(size)
 
-    def ask(self, name: str, cost: int, who: _T, *, large: bool) -> bool:
+    def ask(self, name: str, cost: int, who: _T, size: Size) -> bool:
         """A command of a host wants a turn. Returns whether it has it; if not, it is among those who wait.
 
         Whoever has a turn gives it back: see `done`.
@@ -98,16 +118,16 @@ class FairQueue(Generic[_T]):
         host = self._hosts.get(name)
         if host is None:
             host = self._remember(name)
-        if not self._waiting and self._is_free(large=large):
-            self._start(host, cost, large=large)
+        if not self._waiting and self._is_free(size):
+            self._start(host, cost, size)
             return True
         self._wait(name, host)
         self._number += 1
-        (host.large if large else host.small).append(_Waiting(self._number, cost, who))
+        (host.small if size is Size.SMALL else host.large).append(_Waiting(self._number, cost, who, size))
         return who in self._serve()
 
     def next_part(self, name: str, cost: int, who: _T) -> list[_T]:
-        """A large command has done a part and goes on when it is its host's turn again.
+        """A long command has done a part and goes on when it is its host's turn again.
 
         Returns:
             Who has a turn now and had none: `who` itself is among them if it goes on at once.
@@ -116,17 +136,15 @@ class FairQueue(Generic[_T]):
         if not self._waiting:
             self._charge(host, cost)
             return [who]
-        self._taken -= 1
-        self._taken_by_large -= 1
+        self._stop(host, Size.LONG)
         self._wait(name, host)
         # Number 0: it came before all that wait.
-        host.large.appendleft(_Waiting(0, cost, who))
+        host.large.appendleft(_Waiting(0, cost, who, Size.LONG))
         return self._serve()
 
-    def done(self, *, large: bool) -> list[_T]:
+    def done(self, name: str, size: Size) -> list[_T]:
         """A turn is given back. Returns who has one now and had none."""
-        self._taken -= 1
-        self._taken_by_large -= large
+        self._stop(self._hosts[name], size)
         if self._waiting:
             return self._serve()
         if not self._taken:
@@ -140,13 +158,13 @@ class FairQueue(Generic[_T]):
         if len(self._hosts) >= _MOST_IDLE:
             behind = [one for one, host in self._hosts.items() if host.tag <= self._level]
             for one in behind:
-                if one not in self._waiting:
+                if one not in self._waiting and not self._hosts[one].taken:
                     del self._hosts[one]
         made = self._hosts[name] = _Host[_T](self._level)
         return made
 
-    def _is_free(self, *, large: bool) -> bool:
-        return self._taken < self._all_turns and not (large and self._taken_by_large >= self._turns)
+    def _is_free(self, size: Size) -> bool:
+        return self._taken < self._all_turns and (size is Size.SMALL or self._taken_by_large < self._turns)
 
     def _wait(self, name: str, host: _Host[_T]) -> None:
         if name not in self._waiting:
@@ -160,32 +178,42 @@ class FairQueue(Generic[_T]):
         host.tag = min(max(host.tag, self._level) + cost, self._level + MOST_AHEAD)
         self._highest = max(self._highest, host.tag)
 
-    def _start(self, host: _Host[_T], cost: int, *, large: bool) -> None:
+    def _start(self, host: _Host[_T], cost: int, size: Size) -> None:
+        host.taken += 1
         self._taken += 1
-        self._taken_by_large += large
+        self._taken_by_large += size is not Size.SMALL
         self._charge(host, cost)
+
+    def _stop(self, host: _Host[_T], size: Size) -> None:
+        host.taken -= 1
+        self._taken -= 1
+        self._taken_by_large -= size is not Size.SMALL
 
     def _serve(self) -> list[_T]:
         """Give the turns that are free to those who wait, in order."""
         started: list[_T] = []
         while self._waiting and self._taken < self._all_turns:
-            may_be_large = self._taken_by_large < self._turns
+            may_be_long = self._taken_by_large < self._turns
+            may_be_short = self._taken_by_large < self._large_turns
+            lowest = min(one.tag for one in self._waiting.values())
             served: tuple[str, _Host[_T], deque[_Waiting[_T]]] | None = None
             for name, host in self._waiting.items():
                 if served is None or host.tag < served[1].tag:
-                    queue = host.next_of(may_be_large=may_be_large)
+                    queue = host.next_of(
+                        may_be_short=may_be_short and host.tag == lowest, may_be_long=may_be_long
+                    )
                     if queue is not None:
                         served = (name, host, queue)
             if served is None:
                 break
             name, host, queue = served
-            self._level = max(self._level, min(one.tag for one in self._waiting.values()))
+            self._level = max(self._level, lowest)
             command = queue.popleft()
             if queue is host.large:
                 host.overtaken = 0
             else:
                 host.overtaken += 1
-            self._start(host, command.cost, large=queue is host.large)
+            self._start(host, command.cost, command.size)
             started.append(command.who)
             if not host.large:
                 host.overtaken = 0

@@ -17,7 +17,6 @@ from cxldev.outcomes import ReadOutcome
 from cxldev.single_pages import read_again, read_single, write_single
 from cxldevd import from_wire
 from cxldevd.codecs import Codecs
-from cxldevd.turns import READ_PART, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
 if TYPE_CHECKING:
@@ -277,10 +276,10 @@ class MemoryCalls:
             self._runtime.expect(now_ns + staging.delay_ns)
 
     def _compress(self, data: Buffer, turn: Turn) -> CompressedPages:
-        compress, pages, end = self._codecs.compress, WRITTEN_PART, len(data) // PAGE_BYTES
-        if end <= pages:
+        compress, end = self._codecs.compress, len(data) // PAGE_BYTES
+        if end <= turn.pages:
             return compress(data)
-        view, parts, start = memoryview(data), [], 0
+        view, parts, start, pages = memoryview(data), [], 0, turn.pages
         while True:
             parts.append(compress(view[start * PAGE_BYTES : (start + pages) * PAGE_BYTES]))
             start += pages
@@ -289,10 +288,11 @@ class MemoryCalls:
             pages = turn.next_part(end - start)
 
     def _expand(self, stored: StoredPages, into: memoryview, turn: Turn) -> ExpandedPages:
-        expand, pages, start, end = self._codecs.expand, READ_PART, 0, len(stored)
-        if end <= pages:
+        expand, end = self._codecs.expand, len(stored)
+        if end <= turn.pages:
             return expand(stored, into)
         bad: list[int] = []
+        start, pages = 0, turn.pages
         while start < end:
             if start:
                 pages = turn.next_part(end - start)

@@ -10,17 +10,20 @@ import pytest
 from cramwire.v1 import memory_pb2
 from cxldev.codec import PageCodec
 from cxldevd.errors import DeviceBusy
-from cxldevd.pools import CountedPool, InFlight
-from cxldevd.turns import PARTS_ALONE, SMALL_PAGES, SMALL_TURNS, WRITTEN_PART, Turns
+from cxldevd.in_flight import InFlight
+from cxldevd.pools import CountedPool
+from cxldevd.turns import PARTS_AT_ONCE, SHORT_TURNS, SMALL_PAGES, SMALL_TURNS, WRITTEN_PART, Turns
 from server_helpers import DEADLINE_S, MIB, PAGE, Bench, Host, bench_of, dpas, noise, prose, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cxldev.codec import Buffer, CompressedPages, PackedPage
 
-MANY = 3 * WRITTEN_PART
-"""Pages of a large command, in three parts."""
+AT_ONCE = PARTS_AT_ONCE * WRITTEN_PART
+"""Pages that a long command does before it asks again, while nobody waits with less."""
+MANY = AT_ONCE + 2 * WRITTEN_PART
+"""Pages of a long command that asks again."""
 
 
 class Gate:
@@ -99,23 +102,30 @@ def until_waiting(bench: Bench, count: int) -> None:
 
 
 def test_a_polite_host_waits_for_one_part_of_a_greedy_one(each_transport: str, gate: Gate) -> None:
-    """With one turn and twenty large writes before it, over every transport: its turn is the next."""
-    deep = 20 if each_transport == "grpc" else 8
+    """With one turn and eight long writes before it, over every transport: its turn is the next."""
     with bench_of(physical=32 * MIB, settings={"workers": 1}) as bench:
-        greedy, polite = bench.attach("greedy", pages=MANY), bench.attach("polite", pages=64)
-        writes = [begin_write(greedy, 1, MANY) for _ in range(deep)]
+        greedy = bench.attach("greedy", pages=MANY)
+        polite = [bench.attach(f"polite-{number}", pages=64) for number in range(SHORT_TURNS + 1)]
+        writes = [begin_write(greedy, 1, MANY) for _ in range(8)]
         gate.until_came(1)
-        until_waiting(bench, deep - 1)
-        write = begin_write(polite, 2, SMALL_PAGES + 1)
-        until_waiting(bench, deep)
+        until_waiting(bench, 7)
+        shorts = []
+        for number, host in enumerate(polite):
+            shorts.append(begin_write(host, 2 + number, SMALL_PAGES + 1))
+            if number < SHORT_TURNS:
+                # Its host is next, and there is a turn for that: it waits for nobody.
+                assert gate.until_came(2 + number)[-1] == 2 + number
+        until_waiting(bench, 8)
         gate.let()
-        assert gate.until_came(2) == [1, 2]
-        gate.let()
-        assert write.result().accepted_pages == SMALL_PAGES + 1
+        # One part of the first write, and nothing else of it, was before the last of them.
+        last = 2 + SHORT_TURNS
+        assert gate.until_came(last)[-1] == last
+        gate.let(len(polite))
+        assert [write.result().accepted_pages for write in shorts] == [SMALL_PAGES + 1] * len(polite)
         gate.open()
-        assert sum(one.result().accepted_pages for one in writes) == deep * MANY
-        # All of its three parts: nobody's command was taken apart on the media.
-        assert polite.read(0, 1)[:1] == b"\x02"
+        assert sum(one.result().accepted_pages for one in writes) == 8 * MANY
+        # All of its parts: nobody's command was taken apart on the media.
+        assert [host.read(0, 1)[0] for host in polite] == [2 + number for number in range(len(polite))]
 
 
 def test_a_page_waits_for_no_large_command(each_transport: str, gate: Gate) -> None:
@@ -174,33 +184,66 @@ def test_every_page_of_parts_comes_back(each_transport: str) -> None:
             assert host.read(0, pages) == data
 
 
-def test_parts_are_large_while_nobody_else_waits() -> None:
-    """A host's own commands may wait longer; those of others wait for a part."""
-    turns = Turns(1)
-    waiting: list[threading.Thread] = []
+class Asking:
+    """A command that wants a turn, and what it does when it has it."""
 
-    def ask(host: str) -> None:
+    def __init__(self, turns: Turns, work: Callable[[], object] = bool) -> None:
+        self._turns = turns
+        self._work = work
+        self._thread: threading.Thread | None = None
+
+    def ask(self, host: str, pages: int) -> None:
+        """From now on it waits."""
+
         def work() -> None:
-            with turns.of_pages(host, WRITTEN_PART, written=True):
-                pass
+            with self._turns.of_pages(host, pages, written=True):
+                self._work()
 
-        waiting.append(threading.Thread(target=work))
-        waiting[-1].start()
+        before = self._turns.waiting
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
         for _ in range(int(DEADLINE_S / 0.005)):
-            if turns.waiting == len(waiting):
+            if self._turns.waiting > before:
                 return
             threading.Event().wait(0.005)
-        raise AssertionError(f"{turns.waiting} wait")
+        raise AssertionError(f"{self._turns.waiting} wait, as before")
+
+    def join(self) -> None:
+        """It has ended."""
+        assert self._thread is not None
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+
+def test_parts_are_large_while_nobody_waits_with_less() -> None:
+    """A host's own commands may wait longer, and long ones of others; those of one part wait for a part."""
+    turns = Turns(1)
+    held, go = threading.Event(), threading.Event()
+    own, long, short = Asking(turns), Asking(turns), Asking(turns, go.set)
+
+    def hold_what_is_kept_for_the_next() -> None:
+        with turns.of_pages("next", WRITTEN_PART, written=True):
+            held.set()
+            assert go.wait(DEADLINE_S)
 
     with turns.of_pages("a", 1000, written=True) as turn:
-        assert turn.next_part(936) == PARTS_ALONE * WRITTEN_PART
+        assert turn.pages == AT_ONCE
+        assert turn.next_part(700) == AT_ONCE
         assert turn.next_part(100) == 100
-        ask("a")
-        assert turn.next_part(936) == PARTS_ALONE * WRITTEN_PART
-        ask("b")
-        assert turn.next_part(936) == WRITTEN_PART
-    for one in waiting:
-        one.join(DEADLINE_S)
+        own.ask("a", WRITTEN_PART)
+        assert turn.next_part(700) == AT_ONCE
+        long.ask("b", WRITTEN_PART + 1)
+        assert turn.next_part(700) == AT_ONCE
+        long.join()
+        holding = threading.Thread(target=hold_what_is_kept_for_the_next)
+        holding.start()
+        assert held.wait(DEADLINE_S)
+        short.ask("c", WRITTEN_PART)
+        assert turn.next_part(700) == WRITTEN_PART
+        short.join()
+        holding.join(DEADLINE_S)
+        assert turn.next_part(700) == AT_ONCE
+    own.join()
     assert turns.queue.taken == turns.waiting == 0
 
 
