@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from cramctl.describe import describe_status
+from cramctl.forecast import Forecast, forecast
 from cramctl.operator import Unreachable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Readings:
         self._read_at = 0.0
         self._lost_at: float | None = None
         self._used: deque[float] = deque(maxlen=_REMEMBERED)
+        self._free: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED * 5)
         self.status: dict[str, Any] = {}
         """As `cramctl status --json` has it; the last one while the device does not answer."""
         self.rates: dict[str, float | None] = dict.fromkeys(_RATES)
@@ -48,9 +50,13 @@ class Readings:
         """
         status = describe_status(self._operator.status())
         now = self._clock()
+        if status["generation"] != self.status.get("generation"):
+            # Another power-on is another device.
+            self._free.clear()
         self._compare(status, now - self._read_at)
         self.status, self._read_at = status, now
         self._used.append(status["media"]["used_size"] / max(1, status["physical_size"]))
+        self._free.append((now, status["media"]["free_size"]))
         self.problem, self._lost_at = "", None
 
     def look_again(self) -> None:
@@ -76,6 +82,11 @@ class Readings:
     def used(self) -> Sequence[float]:
         """The share of the media in use at the last readings, 0 to 1, the newest last."""
         return self._used
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """When no media is free, if it goes on; None: not known yet."""
+        return forecast(self._free, self.status["physical_size"])
 
     def described(self) -> dict[str, Any]:
         """This reading for programs. `status` is null while the device does not answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -26,6 +27,8 @@ _WIDE: Final = 76
 _BAR_CELLS: Final = 100
 """At most."""
 _FEWEST_EVENTS: Final = 3
+_SOON_S: Final = 600
+"""As the alert CxlDeviceMediaExhaustionPredicted has it."""
 _EVENTS_WITHOUT_END: Final = 8
 """Where the view has no height to fill."""
 
@@ -84,6 +87,7 @@ class TopView:
                 Text(_sparkline(self._readings.used, max(10, min(width - _SIDE, _BAR_CELLS))), "cyan"),
             ),
             ("watermark", state),
+            ("runs full", self._runs_full()),
             (
                 "stored",
                 Text(
@@ -96,9 +100,22 @@ class TopView:
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(style="bold", width=_SIDE - 1, no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            grid.add_row(*row)
+        for heading, told in rows:
+            # Else the headings would be cut as well.
+            told.truncate(max(1, width - _SIDE), overflow="ellipsis")
+            grid.add_row(heading, told)
         return [grid]
+
+    def _runs_full(self) -> Text:
+        told = self._readings.forecast
+        if self._status["no_more_writes"] or not self._status["media"]["free_size"]:
+            return Text("now", "bold red")
+        if told is None:
+            return Text("not known yet", "dim")
+        if math.isinf(told.left_s):
+            return Text.assemble(("no", "green"), f", {told.by}")
+        style = "yellow" if told.left_s < _SOON_S else ""
+        return Text.assemble((f"in {format_duration(told.left_s * 1e9)}", style), f", {told.by}")
 
     def _title(self) -> Text:
         status = self._status

@@ -260,3 +260,20 @@ def test_a_life_in_a_terminal(tmp_path: Path) -> None:
         assert screen.interrupt() == 130
         assert "\x1b[?1049l" in screen.drawn, "the screen that was there before is back"
         assert "Traceback" not in screen.drawn
+
+
+def test_it_says_when_the_device_runs_full() -> None:
+    """By its own readings, two seconds apart; a narrow screen cuts no heading."""
+
+    def holding(used: int) -> pb.GetStatusResponse:
+        return told(used=used, media_free_bytes=64 * MIB - used)
+
+    fuller = [holding(number * 100_000) for number in range(1, 15)]
+    lines = drawn(read(*fuller), 60, 24, [])
+    assert "runs full  in " in "\n".join(lines)
+    assert "by the last minute" in "\n".join(lines)
+    for heading in ("device", "media", "lately", "watermark", "runs full", "stored", "pages"):
+        assert [line for line in lines if line.startswith(f"{heading} ")], heading
+    assert any(line.startswith("runs full  not known yet") for line in drawn(read(*fuller[:2]), 60, 24, []))
+    at_rest = drawn(read(*[holding(100_000)] * 14), 60, 24, [])
+    assert any(line.startswith("runs full  no, by the last minute") for line in at_rest)
