@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from cramlab.scrape import Samples
 from cramlab.soak.growth import COUNT_SLACK, WARM_S, Growth, Seen, growth_of
-from cramlab.soak.host import SoakHost
+from cramlab.soak.host import SoakHost, counted_in
 from cramlab.soak.judge import as_json, judge
 from cramlab.soak.plan import draw_plan
 from cramlab.soak.run import Outcome
@@ -29,6 +31,13 @@ def looks(
 ) -> list[Seen]:
     """One a second; `memory` in MiB, by the second."""
     return [Seen(float(at), Usage(int(memory(at) * MIB), threads, files)) for at in range(100, 100 + seconds)]
+
+
+def test_a_life_without_a_report_counts_as_one_with_it() -> None:
+    """A report's demotions are those that the device took; the metric has the refused ones, too."""
+    text = 'cram_demotions_total{outcome="ok"} 300\ncram_demotions_total{outcome="closed"} 7\n'
+    samples = Samples(text_string_to_metric_families(f"# TYPE cram_demotions_total counter\n{text}"))
+    assert counted_in(samples) == {"demotions": 300}
 
 
 def growth(seen: list[Seen]) -> Growth:

@@ -13,6 +13,8 @@ from cramlab.soak.troubles import LEASE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cramlab.scrape import Samples
+
 PAGES: Final = 800
 """Of the program that each host runs."""
 COMMON: Final = (
@@ -40,14 +42,25 @@ CHARACTERS: Final = (
     ("--budget", "8", "--close-pressure", "1000", "--fault-around", "8"),
 )
 """What makes hosts differ: the first host has the first, and so on, and again from the first."""
-COUNTED: Final = {
-    "cram_verified_pages_total": "pages_verified",
-    "cram_mismatched_pages_total": "pages_mismatched",
-    "cram_pages_lost_total": "pages_lost",
-    "cram_demotions_total": "demotions",
-    "cram_reattaches_total": "reattaches",
+COUNTED: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "pages_verified": ("cram_verified_pages_total", {}),
+    "pages_mismatched": ("cram_mismatched_pages_total", {}),
+    "pages_lost": ("cram_pages_lost_total", {}),
+    "demotions": ("cram_demotions_total", {"outcome": "ok"}),
+    "reattaches": ("cram_reattaches_total", {}),
 }
-"""Metrics that are taken from a host just before it is killed, and their keys in a report."""
+"""Keys in a report, and the metrics with the same sums: those are taken just before a host is killed."""
+
+
+def counted_in(samples: Samples) -> Counter[str]:
+    """What a life that leaves no report had counted, by the keys of one."""
+    return Counter(
+        {
+            key: round(samples.total(metric, labels))
+            for key, (metric, labels) in COUNTED.items()
+            if metric in samples
+        }
+    )
 
 
 class SoakHost:
@@ -101,9 +114,7 @@ class SoakHost:
             with suppress(ProcessError):
                 self._agent.wait_ready()
                 samples = scrape(self._agent.metrics_address)
-                for metric, key in COUNTED.items():
-                    if metric in samples:
-                        self.counted[key] += round(samples.total(metric))
+                self.counted += counted_in(samples)
         self._agent.kill()
         self._agent = None
 
@@ -125,7 +136,7 @@ class SoakHost:
             self.failed_starts += 1
             return None
         report = agent.report()
-        for key in COUNTED.values():
+        for key in COUNTED:
             self.counted[key] += report[key]
         for run in report["lost"]:
             self.lost_to[run["cause"]] += run["pages"]
