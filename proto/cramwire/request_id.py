@@ -43,7 +43,7 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return ""
 
 
-def message_id(message: bytes) -> str:
+def message_id(message: bytes | bytearray | memoryview) -> str:
     """The id of a call that was given none. The same call repeated has the same one."""
     return f"bytes:{xxh3_64_hexdigest(message)}"
 

@@ -14,6 +14,9 @@ from typing import Final
 MESSAGE_BYTES: Final = 8 << 20
 """Largest message that either end takes, bytes. 1024 pages and their addresses are 4.2 MB."""
 
+COMMANDS_PER_MESSAGE: Final = 64
+"""Of an open call. What a message of several commands saves, one of eight has saved nearly all of."""
+
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),

@@ -22,9 +22,8 @@ from cxldevd.waiting import CallerGone, pause, ring_when_gone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import grpc
-
     from cramwire.page_messages import PageRequest
+    from cramwire.transfer_answers import Reply
     from cxldev.codec import Buffer, StoredPages
     from cxldev.outcomes import (
         FlushOutcome,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from cxldevd.waiting import Caller
 
 
+_DPA_BYTES: Final = 8
 _NOWHERE: Final = memoryview(b"")
 """Where one page goes that stands for itself."""
 
@@ -90,7 +90,7 @@ class MemoryCalls:
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
-    def write(self, request: PageRequest, context: grpc.ServicerContext) -> memory_pb2.WriteResponse:
+    def write(self, request: PageRequest, context: Caller) -> memory_pb2.WriteResponse:
         """Store pages in order."""
         ref, dpas, data = *from_wire.page_request(request), request.data
         if len(dpas) == 1 and len(data) == PAGE_BYTES:
@@ -99,35 +99,38 @@ class MemoryCalls:
             outcome = self.store(ref, dpas, len(data), lambda: data, context)
         return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
 
-    def read(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
+    def read(self, request: PageRequest, context: Caller) -> bytes:
         """Read pages: a ReadResponse as it goes over the wire."""
-        return self._reply(request, context)
-
-    def read_in_transfer(self, request: PageRequest, context: grpc.ServicerContext) -> bytes:
-        """Read pages: a TransferResponse as it goes over the wire."""
-        return self._reply(request, context, inside=transfer_messages.READ)
-
-    def _reply(self, request: PageRequest, context: grpc.ServicerContext, inside: int = 0) -> bytes:
         ref, dpas = from_wire.page_request(request)
         if len(dpas) == 1:
             outcome = self.load_one(ref, dpas.item(), context)
-            if inside:
-                return transfer_messages.put_read_answer(outcome.data, outcome.device_ns)
             return put_read_response((outcome.data,), outcome.device_ns)
-        # A read of no page is refused by the device.
-        reply = ReadReply(max(PAGE_BYTES, min(len(dpas) * PAGE_BYTES, self._most_bytes)), inside)
+        reply = ReadReply(self.most_read(request))
         device_ns = self.load(ref, dpas, reply.pages, context).device_ns
         return reply.take(device_ns)
 
-    def trim(self, request: memory_pb2.TrimRequest, context: grpc.ServicerContext) -> memory_pb2.TrimResponse:
+    def read_into(self, request: PageRequest, caller: Caller, reply: Reply) -> None:
+        """Read pages: the answer goes into a message of an open call."""
+        ref, dpas = from_wire.page_request(request)
+        if len(dpas) == 1:
+            outcome = self.load_one(ref, dpas.item(), caller)
+            reply.put(transfer_messages.put_read_answer(outcome.data, outcome.device_ns))
+            return
+        device_ns = self.load(ref, dpas, reply.room(self.most_read(request)), caller).device_ns
+        reply.close(device_ns)
+
+    def most_read(self, request: PageRequest) -> int:
+        """Bytes of pages that a read is answered with, at most: of no page, or of too many, it is refused."""
+        pages = len(request.dpas) // _DPA_BYTES
+        return max(PAGE_BYTES, min(pages * PAGE_BYTES, self._most_bytes))
+
+    def trim(self, request: memory_pb2.TrimRequest, context: Caller) -> memory_pb2.TrimResponse:
         """Give ranges up."""
         starts, lengths = from_wire.ranges(request.ranges)
         outcome = self.give_up(from_wire.session(request), starts, lengths, context)
         return memory_pb2.TrimResponse(trimmed_pages=outcome.trimmed_pages, device_ns=outcome.device_ns)
 
-    def flush(
-        self, request: memory_pb2.FlushRequest, context: grpc.ServicerContext
-    ) -> memory_pb2.FlushResponse:
+    def flush(self, request: memory_pb2.FlushRequest, context: Caller) -> memory_pb2.FlushResponse:
         """Wait for every TRIM before."""
         outcome = self.wait_for_trims(from_wire.session(request), context)
         return memory_pb2.FlushResponse(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from cramwire.transport import MESSAGE_BYTES
+from cramwire.transport import COMMANDS_PER_MESSAGE, MESSAGE_BYTES
 from cramwire.v1 import device_pb2, operator_pb2, types_pb2
 from cxldev import events
 from cxldev.config import PAGE_BYTES, ExhaustionMode
@@ -68,6 +68,7 @@ def identity(config: DeviceConfig, generation: str, origin: str) -> device_pb2.I
             pages_per_request=config.max_pages_per_request,
             ranges_per_trim=config.max_ranges_per_trim,
             message_bytes=MESSAGE_BYTES,
+            commands_per_message=COMMANDS_PER_MESSAGE,
         ),
         default_lease_ns=config.default_lease_ns,
         watermarks=device_pb2.Watermarks(

@@ -1,38 +1,65 @@
 """MemoryService.Transfer: commands one behind the other on an open call, each as a call by itself would be.
 
 A call that stays open has a thread of its own, and each command takes its host's turn, as calls do: those
-at rest keep nobody waiting, and no more commands work at one time than there are workers.
+at rest keep nobody waiting, and no more commands work at one time than there are workers. Several commands
+of one message are one behind the other, too: what they save is grpc's share of a message.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import grpc
 
 from cramwire import transfer_messages
 from cramwire.request_id import message_id
-from cxldev.errors import CommandLost, DeviceError, InvalidField, SessionError
+from cramwire.transport import COMMANDS_PER_MESSAGE
+from cxldev.errors import CommandLost, DeviceError, InvalidField, SessionError, TooMany
 from cxldev.outcomes import SessionRef
 from cxldevd.call_lines import SLOW_NS
 from cxldevd.calls import Asked
 from cxldevd.pools import ender, settles
-from cxldevd.waiting import CallerGone
+from cxldevd.transfer_replies import Alone, Together
+from cxldevd.waiting import CallerGone, PatientCaller, pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from cramwire.transfer_messages import Command
+    from cramwire.page_messages import Buffer
+    from cramwire.transfer_answers import Reply
+    from cramwire.transfer_messages import Taken
     from cxldevd.calls import Guard
     from cxldevd.memory_calls import MemoryCalls
     from cxldevd.pools import CountedPool
     from cxldevd.runtime import Runtime
     from cxldevd.slots import Slots
+    from cxldevd.transfer_replies import Replies
+    from cxldevd.waiting import Caller
 
 OPERATION: Final = "transfer"
 _DRAINS: Final = "the service is shutting down; try again when it is back"
 _UNKNOWN: Final = "the message holds no command that this device knows: write, read or trim"
+_MIXED: Final = "the message holds one command and several others: put it among them"
+
+
+class _Command(NamedTuple):
+    """One command of a message."""
+
+    message: Buffer
+    """As one of its own."""
+    taken: Taken | DeviceError
+    """What it asks for, or why that is nothing."""
+
+    @property
+    def operation(self) -> str:
+        """What it is counted as."""
+        return OPERATION if isinstance(self.taken, DeviceError) else self.taken[0]
+
+    @property
+    def request(self) -> Any:
+        """None: it asks for nothing."""
+        return None if isinstance(self.taken, DeviceError) else self.taken[1]
 
 
 class Transfers:
@@ -46,13 +73,14 @@ class Transfers:
         self._lock = threading.Lock()
         self._resting: set[Callable[[str], bool]] = set()
         """What ends them."""
-        self._answers: dict[str, Callable[[Any, grpc.ServicerContext], bytes]] = {
-            "write": lambda request, context: transfer_messages.put_answer(
-                transfer_messages.WRITE, calls.write(request, context)
+        self._calls = calls
+        self._answers: dict[str, Callable[[Any, Caller, Reply], None]] = {
+            "write": lambda request, caller, reply: reply.put(
+                transfer_messages.put_answer(transfer_messages.WRITE, calls.write(request, caller))
             ),
-            "read": calls.read_in_transfer,
-            "trim": lambda request, context: transfer_messages.put_answer(
-                transfer_messages.TRIM, calls.trim(request, context)
+            "read": calls.read_into,
+            "trim": lambda request, caller, reply: reply.put(
+                transfer_messages.put_answer(transfer_messages.TRIM, calls.trim(request, caller))
             ),
         }
 
@@ -76,19 +104,19 @@ class Transfers:
         if message is None:
             return
         settles()
+        commands = _commands(message)
         try:
-            holder = self._holder(message, context)
+            holder = self._holder(commands[0], context)
         except DeviceError:
-            # The command meets the same: let it tell.
-            yield self._answer(message, context)[0]
+            # The commands meet the same: let them tell.
+            yield from self._answer(commands, context)
             return
         with self._slots.one(holder):
-            while message is not None:
-                answer, goes_on = self._answer(message, context)
-                yield answer
-                if not goes_on:
-                    return
+            while (yield from self._answer(commands, context)):
                 message = self._next(messages, end)
+                if message is None:
+                    return
+                commands = _commands(message)
 
     def _next(self, messages: Iterator[bytes], end: Callable[[str], bool]) -> bytes | None:
         with self._lock:
@@ -103,54 +131,113 @@ class Transfers:
         self._runtime.refuse_if_draining()
         return message
 
-    def _holder(self, message: bytes, context: grpc.ServicerContext) -> str:
+    def _holder(self, command: _Command, context: grpc.ServicerContext) -> str:
         """The host whose call this is: that of the first command. Raises DeviceError."""
-        command = transfer_messages.take_command(message)
-        if command is None:
-            raise InvalidField(_UNKNOWN)
-        _, request = command
+        if isinstance(command.taken, DeviceError):
+            raise command.taken
+        _, request = command.taken
         if self._guard.gate is not None:
             self._guard.gate.check(request, context)
         with self._runtime.device() as (device, now_ns):
             return device.host_of(SessionRef(request.session, request.generation), now_ns)
 
-    def _answer(self, message: bytes, context: grpc.ServicerContext) -> tuple[bytes, bool]:
+    def _answer(
+        self, commands: Sequence[_Command], context: grpc.ServicerContext
+    ) -> Generator[bytes, None, bool]:
+        """Answer a message, in one or several; whether there can be another."""
+        replies: Replies = Alone()
+        if len(commands) > 1:
+            replies = Together([self._most_answered(command) for command in commands])
+        for number, command in enumerate(commands):
+            if number and self._runtime.draining:
+                yield from replies.all()
+                self._runtime.refuse_if_draining()
+            yield from replies.make_room()
+            goes_on = yield from self._carry_out(command, context, replies)
+            if not goes_on:
+                yield from replies.all()
+                return False
+        yield from replies.all()
+        return True
+
+    def _most_answered(self, command: _Command) -> int:
+        """Bytes of pages in the answer."""
+        return self._calls.most_read(command.request) if command.operation == "read" else 0
+
+    def _carry_out(
+        self, command: _Command, context: grpc.ServicerContext, replies: Replies
+    ) -> Generator[bytes, None, bool]:
         """One command, counted and timed as a call by itself; and whether there can be another."""
-        command = transfer_messages.take_command(message)
-        if command is None:
-            status = self._guard.refused(OPERATION, InvalidField(_UNKNOWN), message_id(message))
-            return transfer_messages.put_refusal(status), True
-        guard, (operation, request) = self._guard, command
-        began_ns = guard.clock.now_ns()
+        guard, operation, request = self._guard, command.operation, command.request
+        if isinstance(command.taken, DeviceError):
+            status = guard.refused(operation, command.taken, message_id(command.message))
+            yield from replies.refuse(transfer_messages.put_refusal(status))
+            return True
+        caller = PatientCaller(context)
+        began_ns, goes_on = guard.clock.now_ns(), True
         with guard.metrics.running(operation):
             try:
-                answer, goes_on = self._carried_out(message, operation, request, context), True
-            except CallerGone as gone:
-                guard.refused(operation, gone, message_id(message), request)
-                raise
-            except Exception as error:  # noqa: BLE001 - a bug is one command's, answered INTERNAL and logged
-                status = guard.refused(operation, error, message_id(message), request)
-                answer, goes_on = transfer_messages.put_refusal(status), not isinstance(error, SessionError)
-            else:
-                guard.metrics.ended(operation, grpc.StatusCode.OK)
+                error = self._refused(command, context, caller, replies.reply)
+                if isinstance(error, CommandLost) or caller.owed_ns:
+                    # What was answered shall not wait for this.
+                    yield from replies.before()
+                    error = self._wait(command, context, error, caller.owed_ns)
+                if error is None:
+                    guard.metrics.ended(operation, grpc.StatusCode.OK)
+                else:
+                    status = guard.refused(operation, error, message_id(command.message), request)
+                    if isinstance(error, CallerGone):
+                        raise error
+                    yield from replies.refuse(transfer_messages.put_refusal(status))
+                    goes_on = not isinstance(error, SessionError)
             finally:
                 wall_ns = guard.clock.now_ns() - began_ns
                 guard.metrics.took(operation, wall_ns)
                 if wall_ns > SLOW_NS:
-                    guard.lines.slow(operation, wall_ns, message_id(message), request)
-        return answer, goes_on
+                    guard.lines.slow(operation, wall_ns, message_id(command.message), request)
+        return goes_on
 
-    def _carried_out(
-        self, message: bytes, operation: str, request: Command, context: grpc.ServicerContext
-    ) -> bytes:
+    def _refused(
+        self, command: _Command, context: grpc.ServicerContext, caller: Caller, reply: Reply
+    ) -> Exception | None:
+        """Carry a command out, up to what it is to wait for. Why not, if not: a bug is one command's, too."""
         try:
             if self._guard.gate is not None:
-                self._guard.gate.check(request, context)
-            return self._answers[operation](request, context)
-        except CommandLost as lost:
-            self._guard.lines.lost(operation, lost, message_id(message), request)
+                self._guard.gate.check(command.request, context)
+            self._answers[command.operation](command.request, caller, reply)
+        except Exception as error:  # noqa: BLE001 - answered INTERNAL and logged
+            return error
+        return None
+
+    def _wait(
+        self, command: _Command, context: grpc.ServicerContext, error: Exception | None, ns: int
+    ) -> Exception | None:
+        """What keeps an answer back, or delays it; what the command then ends with."""
+        guard = self._guard
+        if isinstance(error, CommandLost):
+            guard.lines.lost(command.operation, error, message_id(command.message), command.request)
             # What follows on this call waits until its host gives the call up, or the fault is cleared.
-            raise self._guard.losses.happen(lost, context) from lost
+            return guard.losses.happen(error, context)
+        try:
+            pause(context, guard.clock, ns)
+        except CallerGone as gone:
+            return gone
+        return error
+
+
+def _commands(message: bytes) -> list[_Command]:
+    """All that a message asks for. It is refused as a whole where it asks for too much.
+
+    Raises:
+        DecodeError: it, or one of them, is no message.
+    """
+    several = transfer_messages.take_commands(message)
+    if several is None:
+        return [_Command(message, InvalidField(_MIXED))]
+    if len(several) > COMMANDS_PER_MESSAGE:
+        why = f"{len(several)} commands in one message; {COMMANDS_PER_MESSAGE} at most: split it"
+        return [_Command(message, TooMany(why))]
+    return [_Command(one, transfer_messages.take_command(one) or InvalidField(_UNKNOWN)) for one in several]
 
 
 class TransferCall:

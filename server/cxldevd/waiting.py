@@ -40,6 +40,25 @@ def ring_when_gone(caller: Caller, wake: Wake) -> None:
         raise CallerGone
 
 
+class PatientCaller:
+    """A caller whose command is one of several: what it is to wait for before its answer, it owes.
+
+    The answers before its own may leave first.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.owed_ns = 0
+
+    def is_active(self) -> bool:
+        """See `Caller`."""
+        return self._caller.is_active()
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """See `Caller`."""
+        return self._caller.add_callback(callback)
+
+
 def pause(caller: Caller, clock: Clock, ns: int) -> None:
     """Let so much wall time pass before the answer.
 
@@ -47,6 +66,9 @@ def pause(caller: Caller, clock: Clock, ns: int) -> None:
         CallerGone: the caller did not wait that long.
     """
     if ns <= 0:
+        return
+    if isinstance(caller, PatientCaller):
+        caller.owed_ns += ns
         return
     wake = Wake(clock)
     ring_when_gone(caller, wake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from cramwire.page_messages import pack_dpas
 from cramwire.refusal import CODES, Refusal, read_refusal, refusal_of
 from cramwire.transfer_messages import (
     TRANSFER_METHOD,
+    CommandParts,
+    put_commands,
     put_read_command,
     put_trim_command,
     put_write_command,
-    take_answer,
+    take_answers,
 )
+from cramwire.transport import COMMANDS_PER_MESSAGE
 from cramwire.v1 import memory_pb2, operator_pb2, types_pb2
 from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose
 from stall_helpers import stalled_codec
@@ -36,6 +40,9 @@ class Open:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
+        self._answers: deque[Any] = deque()
+        self.received = 0
+        """Messages."""
         method = channel.stream_stream(TRANSFER_METHOD, request_serializer=None, response_deserializer=None)
         self.call: Any = method(iter(self._messages.get, None), timeout=DEADLINE_S)
 
@@ -50,7 +57,10 @@ class Open:
 
     def answer(self) -> Any:
         """The next answer. Raises StopIteration, grpc.RpcError: there is none."""
-        answer = take_answer(next(self.call))
+        if not self._answers:
+            self._answers.extend(take_answers(next(self.call)))
+            self.received += 1
+        answer = self._answers.popleft()
         if isinstance(answer, status_pb2.Status):
             return refusal_of(CODES[answer.code], answer.message, answer)
         return answer
@@ -78,6 +88,11 @@ def trim(host: Host, first: int, pages: int) -> bytes:
     """Likewise."""
     one = types_pb2.DpaRange(start=first * PAGE, length=pages * PAGE)
     return put_trim_command(memory_pb2.TrimRequest(ranges=[one], **host.ref))
+
+
+def together(*commands: bytes) -> bytes:
+    """One message of them."""
+    return put_commands([CommandParts((one,), len(one), memory_pb2.WriteResponse) for one in commands])
 
 
 def outcome(opened: Open) -> str:
@@ -319,6 +334,150 @@ def test_who_never_reads_answers_costs_only_itself(bench: Bench, host: Host) -> 
     for one in (stubborn, other):
         one.no_more()
     assert bench.service.open_transfers.wait_below(1)
+
+
+def test_several_commands_in_a_message_are_as_if_each_had_its_own(host: Host, transfer: Open) -> None:
+    """In order, a refused one does not stop those behind it, and the answers come together."""
+    data = prose(5) + noise(2)
+    transfer.send(
+        together(
+            write(host, 3, data),
+            read(host, 3, 7),
+            read(host, 1 << 20, 2),
+            trim(host, 4, 1),
+            read(host, 4, 1),
+            b"\x9a\x06\x00",
+        ),
+        read(host, 3, 2),
+    )
+    written, found, refused, trimmed, gone, unknown, behind = (transfer.answer() for _ in range(7))
+    assert written.accepted_pages == 7
+    assert bytes(found.data) == data
+    assert (refused.reason, refused.request_id[:6]) == ("OUT_OF_RANGE", "bytes:")
+    assert trimmed.trimmed_pages == 1
+    assert bytes(gone.data) == bytes(PAGE)
+    assert unknown.reason == "INVALID_FIELD"
+    assert bytes(behind.data) == data[:PAGE] + bytes(PAGE)
+    metrics = host.bench.service._requests
+    waits_for(lambda: not metrics.running_now()["read"])
+    assert metrics.ended_by_code()["write", "OK"] == 1
+    assert metrics.ended_by_code()["read", "OK"] == 3
+    assert metrics.ended_by_code()["read", "OUT_OF_RANGE"] == 1
+    assert transfer.received <= 3
+
+
+def test_answers_that_are_large_go_by_themselves(host: Host, transfer: Open) -> None:
+    """Small ones together, up to a MiB: no end of either is kept in memory."""
+    data = prose(256)
+    transfer.send(together(write(host, 0, data), *[read(host, 0, 256)] * 3, *[read(host, 0, 64)] * 7))
+    assert transfer.answer().accepted_pages == 256
+    for _ in range(3):
+        assert bytes(transfer.answer().data) == data
+    for _ in range(7):
+        assert bytes(transfer.answer().data) == data[: 64 * PAGE]
+    assert transfer.received == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("many", "TOO_MANY"),
+        ("mixed", "INVALID_FIELD"),
+    ],
+)
+def test_a_message_that_asks_for_too_much_is_refused_whole(
+    host: Host, transfer: Open, message: str, reason: str
+) -> None:
+    """Once, and nothing of it happens; the call goes on."""
+    one = write(host, 0, prose(1))
+    wrong = together(*[one] * (COMMANDS_PER_MESSAGE + 1)) if message == "many" else one + together(one, one)
+    transfer.send(read(host, 0, 1), wrong, read(host, 0, 1), together(*[one] * COMMANDS_PER_MESSAGE))
+    transfer.answer()
+    refusal = transfer.answer()
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == reason
+    assert bytes(transfer.answer().data) == bytes(PAGE)
+    for _ in range(COMMANDS_PER_MESSAGE):
+        assert transfer.answer().accepted_pages == 1
+
+
+def test_a_command_in_a_command_is_none(host: Host, transfer: Open) -> None:
+    """Several do not go inside one another."""
+    inner = together(write(host, 0, prose(1)), write(host, 1, prose(1)))
+    transfer.send(together(read(host, 0, 1), inner, read(host, 0, 2)))
+    transfer.answer()
+    assert transfer.answer().reason == "INVALID_FIELD"
+    assert bytes(transfer.answer().data) == bytes(2 * PAGE)
+
+
+def test_garbage_among_several_commands_ends_the_call(host: Host, transfer: Open) -> None:
+    """It is no message: nothing of it happens, those in front neither."""
+    transfer.send(together(write(host, 0, prose(1)), b"\xff\xff\xff\xff"))
+    refusal = transfer.end()
+    assert (refusal.code.name, refusal.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert host.bench.service.open_transfers.wait_below(1)
+    assert host.read(0, 1) == bytes(PAGE)
+
+
+def test_a_session_that_ends_among_several_commands_ends_the_call(bench: Bench, host: Host) -> None:
+    """The command that meets it is told, and those behind it have no answer."""
+    other = bench.attach("other")
+    opened = Open(bench.host_channel)
+    opened.send(read(other, 0, 1))
+    opened.answer()
+    host.detach()
+    opened.send(together(write(other, 0, prose(1)), read(host, 0, 1), write(other, 0, prose(1, 2))))
+    assert opened.answer().accepted_pages == 1
+    assert opened.answer().reason == "SESSION_ENDED"
+    with pytest.raises(StopIteration):
+        opened.answer()
+    opened.no_more()
+    assert other.read(0, 1) == prose(1)
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+def test_answers_do_not_wait_for_one_that_a_fault_keeps_back(
+    bench: Bench, host: Host, transfer: Open, fault: str
+) -> None:
+    """Those before it leave first; those behind it come behind it."""
+    scope = operator_pb2.FaultScope(operations=[operator_pb2.OPERATION_WRITE], count=1)
+    if fault == "lost":
+        bench.inject(unanswered_command=operator_pb2.UnansweredCommandFault(), scope=scope)
+    else:
+        bench.inject(latency=operator_pb2.LatencyFault(wall_ns=HOUR), scope=scope)
+    transfer.send(together(*[read(host, 0, 2)] * 2, write(host, 0, prose(2)), read(host, 0, 2)))
+    for _ in range(2):
+        assert bytes(transfer.answer().data) == bytes(2 * PAGE)
+    assert bench.service._requests.running_now()["write"] == 1
+    assert transfer.received == 1
+    if fault == "lost":
+        waits_for(lambda: bench.service.losses.held == 1)
+        bench.clear()
+        assert transfer.answer().code is grpc.StatusCode.UNAVAILABLE
+        assert bytes(transfer.answer().data) == bytes(2 * PAGE)
+    else:
+        transfer.call.cancel()
+        assert bench.service.open_transfers.wait_below(1)
+        assert host.read(0, 2) == prose(2)
+
+
+def test_a_drain_ends_a_message_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the command under way: it is answered, with all before it, and what is behind is not begun."""
+    with bench_of() as bench, stalled_codec(monkeypatch) as stall:
+        host = bench.attach()
+        working = Open(bench.host_channel)
+        working.send(together(read(host, 0, 1), write(host, 0, prose(1)), write(host, 1, prose(1))))
+        assert stall.reached.wait(DEADLINE_S)
+        drain = threading.Thread(target=bench.service.drain)
+        drain.start()
+        waits_for(lambda: bench.service.runtime.draining)
+        stall.go.set()
+        assert bytes(working.answer().data) == bytes(PAGE)
+        assert working.answer().accepted_pages == 1
+        end = working.end()
+        assert (end.code.name, end.reason) == ("UNAVAILABLE", "DEVICE_BUSY")
+        drain.join(DEADLINE_S)
+        assert stall.passed == 1
 
 
 def waits_for(happened: Any) -> None:

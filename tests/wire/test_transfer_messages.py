@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 
 from cramwire import transfer_messages as by_hand
 from cramwire.page_messages import PageRequest, ReadPages, ReadReply, pack_dpas
+from cramwire.transfer_answers import AROUND, Answers, put_alone
 from cramwire.v1 import memory_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -100,6 +101,80 @@ def test_an_answer_that_is_written_in_place_is_the_same(size: int, device_ns: in
         assert message == whole.SerializeToString()
 
 
+COMMANDS = st.lists(
+    st.one_of(
+        st.builds(
+            lambda session, dpas, data: memory_pb2.TransferCommand(
+                write=memory_pb2.WriteRequest(session=session, dpas=dpas, data=data)
+            ),
+            *(WORDS, DPAS, DATA),
+        ),
+        st.builds(
+            lambda session, dpas: memory_pb2.TransferCommand(
+                read=memory_pb2.ReadRequest(session=session, dpas=dpas)
+            ),
+            *(WORDS, DPAS),
+        ),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@given(COMMANDS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_several_commands_are_the_same(commands: list[memory_pb2.TransferCommand]) -> None:
+    """Each is, byte for byte, what it would be as a message of its own: its name in logs is the same."""
+    alone = [one.SerializeToString() for one in commands]
+    parts = [by_hand.CommandParts((one,), len(one), memory_pb2.WriteResponse) for one in alone]
+    whole = memory_pb2.TransferRequest(commands=commands)
+    assert by_hand.put_commands(parts) == whole.SerializeToString()
+    assert [bytes(one) for one in by_hand.take_commands(whole.SerializeToString()) or ()] == alone
+    for one, command in zip(alone, commands, strict=True):
+        assert (by_hand.take_command(one) or ("",))[0] == command.WhichOneof("command")
+    assert by_hand.put_commands(parts[:1]) == alone[0]
+    # In another order, or with fields that are not known: as protobuf takes it.
+    unknown = b"\x98\x06\x01"
+    assert [bytes(one) for one in by_hand.take_commands(unknown + whole.SerializeToString()) or ()] == alone
+    assert by_hand.take_commands(alone[0]) == [alone[0]]
+    mixed = memory_pb2.TransferRequest(commands=commands, read=memory_pb2.ReadRequest(session="a"))
+    assert by_hand.take_commands(mixed.SerializeToString()) is None
+
+
+ANSWERS = st.lists(st.tuples(st.sampled_from((0, 1, 2, 4, 64)), DEVICE_NS), min_size=1, max_size=5)
+
+
+@given(ANSWERS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_several_answers_in_place_are_the_same(given_answers: list[tuple[int, int]]) -> None:
+    """Pages are written where they stand; what was begun and not closed leaves no trace."""
+    made = Answers(sum(4096 * pages + AROUND for pages, _ in given_answers) + AROUND)
+    expected = memory_pb2.TransferResponse()
+    for pages, device_ns in given_answers:
+        if pages:
+            assert made.fits(4096 * pages + AROUND)
+            room = made.room(4096 * pages)
+            room[:] = bytes([device_ns % 255 + 1]) * len(room)
+            expected.answers.add(read=memory_pb2.ReadResponse(data=bytes(room), device_ns=device_ns))
+            made.close(device_ns)
+        else:
+            written = memory_pb2.WriteResponse(accepted_pages=3, device_ns=device_ns)
+            made.put(by_hand.put_answer(by_hand.WRITE, written))
+            expected.answers.add(write=written)
+    end = made.end
+    held = made.room(AROUND // 2)
+    held[:] = bytes([7]) * len(held)
+    message = made.take()
+    assert len(message) == end
+    assert message == expected.SerializeToString()
+    taken = by_hand.take_answers(message)
+    assert taken == [by_hand.take_answer(one.SerializeToString()) for one in expected.answers]
+    assert by_hand.take_answers(b"\x98\x06\x01" + message) == taken
+    status = by_hand.put_refusal(status_pb2.Status(code=3))
+    assert by_hand.take_answers(message + put_alone(status)) == [*taken, status_pb2.Status(code=3)]
+    assert by_hand.take_answers(status) == [status_pb2.Status(code=3)]
+
+
 @pytest.mark.parametrize("take", [by_hand.take_command, by_hand.take_answer])
 def test_what_is_no_message_is_refused(take: Callable[[bytes], object]) -> None:
     """Cut short, or garbage."""
@@ -108,7 +183,9 @@ def test_what_is_no_message_is_refused(take: Callable[[bytes], object]) -> None:
             take(message)
 
 
-@pytest.mark.parametrize("take", [by_hand.take_command, by_hand.take_answer])
+@pytest.mark.parametrize(
+    "take", [by_hand.take_command, by_hand.take_answer, by_hand.take_commands, by_hand.take_answers]
+)
 @given(st.binary(max_size=60))
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_bytes_are_taken_or_refused(take: Callable[[bytes], object], message: bytes) -> None:

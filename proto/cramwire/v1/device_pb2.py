@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from cramwire.v1 import types_pb2 as cramwire_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ramwire/v1/device.proto\x12\x0b\x63ramwire.v1\x1a\x17\x63ramwire/v1/types.proto\"\x11\n\x0fIdentifyRequest\"\xa8\x03\n\x10IdentifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\t\x12\x1e\n\x16logical_capacity_bytes\x18\x04 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x05 \x01(\x04\x12\x12\n\npage_bytes\x18\x06 \x01(\r\x12\x14\n\x0csector_bytes\x18\x07 \x01(\r\x12\x16\n\x0emetadata_bytes\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12\x34\n\x0f\x65xhaustion_mode\x18\n \x01(\x0e\x32\x1b.cramwire.v1.ExhaustionMode\x12#\n\x06limits\x18\x0b \x01(\x0b\x32\x13.cramwire.v1.Limits\x12\x18\n\x10\x64\x65\x66\x61ult_lease_ns\x18\x0c \x01(\x04\x12+\n\nwatermarks\x18\r \x01(\x0b\x32\x17.cramwire.v1.Watermarks\x12\x15\n\rstaging_bytes\x18\x0e \x01(\x04\x12\x0e\n\x06origin\x18\x0f \x01(\t\"S\n\x06Limits\x12\x19\n\x11pages_per_request\x18\x01 \x01(\r\x12\x17\n\x0franges_per_trim\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\"{\n\nWatermarks\x12\x12\n\nhigh_bytes\x18\x01 \x01(\x04\x12\x14\n\x0cmedium_bytes\x18\x02 \x01(\x04\x12\x11\n\tlow_bytes\x18\x03 \x01(\x04\x12\x16\n\x0e\x63ritical_bytes\x18\x04 \x01(\x04\x12\x18\n\x10hysteresis_bytes\x18\x05 \x01(\x04\"\xc1\x01\n\rAttachRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x1e\n\x11limit_media_bytes\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x15\n\x08lease_ns\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\ttake_over\x18\x06 \x01(\x08\x42\x14\n\x12_limit_media_bytesB\x0b\n\t_lease_ns\"r\n\x0e\x41ttachResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08lease_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"3\n\x0cRenewRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\"L\n\rRenewResponse\x12\x10\n\x08lease_ns\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"K\n\rResizeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\";\n\x0eResizeResponse\x12)\n\ttelemetry\x18\x01 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"\x93\x01\n\x13GrantCreditsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x16\n\x0ewritable_pages\x18\x04 \x01(\x04\x12\x17\n\x0funspent_credits\x18\x05 \x01(\x04\x12\x16\n\x0ewanted_credits\x18\x06 \x01(\x04\"Z\n\x14GrantCreditsResponse\x12\x17\n\x0fgranted_credits\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"4\n\rDetachRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\".\n\x0e\x44\x65tachResponse\x12\x1c\n\x14released_media_bytes\x18\x01 \x01(\x04\":\n\x13GetTelemetryRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\"A\n\x14GetTelemetryResponse\x12)\n\ttelemetry\x18\x01 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"i\n\x12WatchEventsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\xb8\x01\n\x13WatchEventsResponse\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x19.cramwire.v1.WatchStartedH\x00\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x12.cramwire.v1.EventH\x00\x12+\n\x06missed\x18\x03 \x01(\x0b\x32\x19.cramwire.v1.EventsMissedH\x00\x12\x19\n\x11previous_sequence\x18\x04 \x01(\x04\x42\x06\n\x04item\"Q\n\x0cWatchStarted\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"=\n\x0c\x45ventsMissed\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x15\n\rlast_sequence\x18\x02 \x01(\x04\x32\xdf\x04\n\rDeviceService\x12G\n\x08Identify\x12\x1c.cramwire.v1.IdentifyRequest\x1a\x1d.cramwire.v1.IdentifyResponse\x12\x41\n\x06\x41ttach\x12\x1a.cramwire.v1.AttachRequest\x1a\x1b.cramwire.v1.AttachResponse\x12>\n\x05Renew\x12\x19.cramwire.v1.RenewRequest\x1a\x1a.cramwire.v1.RenewResponse\x12\x41\n\x06Resize\x12\x1a.cramwire.v1.ResizeRequest\x1a\x1b.cramwire.v1.ResizeResponse\x12S\n\x0cGrantCredits\x12 .cramwire.v1.GrantCreditsRequest\x1a!.cramwire.v1.GrantCreditsResponse\x12\x41\n\x06\x44\x65tach\x12\x1a.cramwire.v1.DetachRequest\x1a\x1b.cramwire.v1.DetachResponse\x12S\n\x0cGetTelemetry\x12 .cramwire.v1.GetTelemetryRequest\x1a!.cramwire.v1.GetTelemetryResponse\x12R\n\x0bWatchEvents\x12\x1f.cramwire.v1.WatchEventsRequest\x1a .cramwire.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ramwire/v1/device.proto\x12\x0b\x63ramwire.v1\x1a\x17\x63ramwire/v1/types.proto\"\x11\n\x0fIdentifyRequest\"\xa8\x03\n\x10IdentifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\t\x12\x1e\n\x16logical_capacity_bytes\x18\x04 \x01(\x04\x12\x1f\n\x17physical_capacity_bytes\x18\x05 \x01(\x04\x12\x12\n\npage_bytes\x18\x06 \x01(\r\x12\x14\n\x0csector_bytes\x18\x07 \x01(\r\x12\x16\n\x0emetadata_bytes\x18\x08 \x01(\r\x12\x14\n\x0czratio_milli\x18\t \x01(\r\x12\x34\n\x0f\x65xhaustion_mode\x18\n \x01(\x0e\x32\x1b.cramwire.v1.ExhaustionMode\x12#\n\x06limits\x18\x0b \x01(\x0b\x32\x13.cramwire.v1.Limits\x12\x18\n\x10\x64\x65\x66\x61ult_lease_ns\x18\x0c \x01(\x04\x12+\n\nwatermarks\x18\r \x01(\x0b\x32\x17.cramwire.v1.Watermarks\x12\x15\n\rstaging_bytes\x18\x0e \x01(\x04\x12\x0e\n\x06origin\x18\x0f \x01(\t\"q\n\x06Limits\x12\x19\n\x11pages_per_request\x18\x01 \x01(\r\x12\x17\n\x0franges_per_trim\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\x12\x1c\n\x14\x63ommands_per_message\x18\x04 \x01(\r\"{\n\nWatermarks\x12\x12\n\nhigh_bytes\x18\x01 \x01(\x04\x12\x14\n\x0cmedium_bytes\x18\x02 \x01(\x04\x12\x11\n\tlow_bytes\x18\x03 \x01(\x04\x12\x16\n\x0e\x63ritical_bytes\x18\x04 \x01(\x04\x12\x18\n\x10hysteresis_bytes\x18\x05 \x01(\x04\"\xc1\x01\n\rAttachRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x04\x12\x1e\n\x16guaranteed_media_bytes\x18\x03 \x01(\x04\x12\x1e\n\x11limit_media_bytes\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x15\n\x08lease_ns\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\ttake_over\x18\x06 \x01(\x08\x42\x14\n\x12_limit_media_bytesB\x0b\n\t_lease_ns\"r\n\x0e\x41ttachResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x10\n\x08lease_ns\x18\x03 \x01(\x04\x12)\n\ttelemetry\x18\x04 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"3\n\x0cRenewRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\"L\n\rRenewResponse\x12\x10\n\x08lease_ns\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"K\n\rResizeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\";\n\x0eResizeResponse\x12)\n\ttelemetry\x18\x01 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"\x93\x01\n\x13GrantCreditsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x16\n\x0ewritable_pages\x18\x04 \x01(\x04\x12\x17\n\x0funspent_credits\x18\x05 \x01(\x04\x12\x16\n\x0ewanted_credits\x18\x06 \x01(\x04\"Z\n\x14GrantCreditsResponse\x12\x17\n\x0fgranted_credits\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"4\n\rDetachRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\".\n\x0e\x44\x65tachResponse\x12\x1c\n\x14released_media_bytes\x18\x01 \x01(\x04\":\n\x13GetTelemetryRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\"A\n\x14GetTelemetryResponse\x12)\n\ttelemetry\x18\x01 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"i\n\x12WatchEventsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\xb8\x01\n\x13WatchEventsResponse\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x19.cramwire.v1.WatchStartedH\x00\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x12.cramwire.v1.EventH\x00\x12+\n\x06missed\x18\x03 \x01(\x0b\x32\x19.cramwire.v1.EventsMissedH\x00\x12\x19\n\x11previous_sequence\x18\x04 \x01(\x04\x42\x06\n\x04item\"Q\n\x0cWatchStarted\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12)\n\ttelemetry\x18\x02 \x01(\x0b\x32\x16.cramwire.v1.Telemetry\"=\n\x0c\x45ventsMissed\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x15\n\rlast_sequence\x18\x02 \x01(\x04\x32\xdf\x04\n\rDeviceService\x12G\n\x08Identify\x12\x1c.cramwire.v1.IdentifyRequest\x1a\x1d.cramwire.v1.IdentifyResponse\x12\x41\n\x06\x41ttach\x12\x1a.cramwire.v1.AttachRequest\x1a\x1b.cramwire.v1.AttachResponse\x12>\n\x05Renew\x12\x19.cramwire.v1.RenewRequest\x1a\x1a.cramwire.v1.RenewResponse\x12\x41\n\x06Resize\x12\x1a.cramwire.v1.ResizeRequest\x1a\x1b.cramwire.v1.ResizeResponse\x12S\n\x0cGrantCredits\x12 .cramwire.v1.GrantCreditsRequest\x1a!.cramwire.v1.GrantCreditsResponse\x12\x41\n\x06\x44\x65tach\x12\x1a.cramwire.v1.DetachRequest\x1a\x1b.cramwire.v1.DetachResponse\x12S\n\x0cGetTelemetry\x12 .cramwire.v1.GetTelemetryRequest\x1a!.cramwire.v1.GetTelemetryResponse\x12R\n\x0bWatchEvents\x12\x1f.cramwire.v1.WatchEventsRequest\x1a .cramwire.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,41 +37,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTIFYRESPONSE']._serialized_start=86
   _globals['_IDENTIFYRESPONSE']._serialized_end=510
   _globals['_LIMITS']._serialized_start=512
-  _globals['_LIMITS']._serialized_end=595
-  _globals['_WATERMARKS']._serialized_start=597
-  _globals['_WATERMARKS']._serialized_end=720
-  _globals['_ATTACHREQUEST']._serialized_start=723
-  _globals['_ATTACHREQUEST']._serialized_end=916
-  _globals['_ATTACHRESPONSE']._serialized_start=918
-  _globals['_ATTACHRESPONSE']._serialized_end=1032
-  _globals['_RENEWREQUEST']._serialized_start=1034
-  _globals['_RENEWREQUEST']._serialized_end=1085
-  _globals['_RENEWRESPONSE']._serialized_start=1087
-  _globals['_RENEWRESPONSE']._serialized_end=1163
-  _globals['_RESIZEREQUEST']._serialized_start=1165
-  _globals['_RESIZEREQUEST']._serialized_end=1240
-  _globals['_RESIZERESPONSE']._serialized_start=1242
-  _globals['_RESIZERESPONSE']._serialized_end=1301
-  _globals['_GRANTCREDITSREQUEST']._serialized_start=1304
-  _globals['_GRANTCREDITSREQUEST']._serialized_end=1451
-  _globals['_GRANTCREDITSRESPONSE']._serialized_start=1453
-  _globals['_GRANTCREDITSRESPONSE']._serialized_end=1543
-  _globals['_DETACHREQUEST']._serialized_start=1545
-  _globals['_DETACHREQUEST']._serialized_end=1597
-  _globals['_DETACHRESPONSE']._serialized_start=1599
-  _globals['_DETACHRESPONSE']._serialized_end=1645
-  _globals['_GETTELEMETRYREQUEST']._serialized_start=1647
-  _globals['_GETTELEMETRYREQUEST']._serialized_end=1705
-  _globals['_GETTELEMETRYRESPONSE']._serialized_start=1707
-  _globals['_GETTELEMETRYRESPONSE']._serialized_end=1772
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1774
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1879
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1882
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2066
-  _globals['_WATCHSTARTED']._serialized_start=2068
-  _globals['_WATCHSTARTED']._serialized_end=2149
-  _globals['_EVENTSMISSED']._serialized_start=2151
-  _globals['_EVENTSMISSED']._serialized_end=2212
-  _globals['_DEVICESERVICE']._serialized_start=2215
-  _globals['_DEVICESERVICE']._serialized_end=2822
+  _globals['_LIMITS']._serialized_end=625
+  _globals['_WATERMARKS']._serialized_start=627
+  _globals['_WATERMARKS']._serialized_end=750
+  _globals['_ATTACHREQUEST']._serialized_start=753
+  _globals['_ATTACHREQUEST']._serialized_end=946
+  _globals['_ATTACHRESPONSE']._serialized_start=948
+  _globals['_ATTACHRESPONSE']._serialized_end=1062
+  _globals['_RENEWREQUEST']._serialized_start=1064
+  _globals['_RENEWREQUEST']._serialized_end=1115
+  _globals['_RENEWRESPONSE']._serialized_start=1117
+  _globals['_RENEWRESPONSE']._serialized_end=1193
+  _globals['_RESIZEREQUEST']._serialized_start=1195
+  _globals['_RESIZEREQUEST']._serialized_end=1270
+  _globals['_RESIZERESPONSE']._serialized_start=1272
+  _globals['_RESIZERESPONSE']._serialized_end=1331
+  _globals['_GRANTCREDITSREQUEST']._serialized_start=1334
+  _globals['_GRANTCREDITSREQUEST']._serialized_end=1481
+  _globals['_GRANTCREDITSRESPONSE']._serialized_start=1483
+  _globals['_GRANTCREDITSRESPONSE']._serialized_end=1573
+  _globals['_DETACHREQUEST']._serialized_start=1575
+  _globals['_DETACHREQUEST']._serialized_end=1627
+  _globals['_DETACHRESPONSE']._serialized_start=1629
+  _globals['_DETACHRESPONSE']._serialized_end=1675
+  _globals['_GETTELEMETRYREQUEST']._serialized_start=1677
+  _globals['_GETTELEMETRYREQUEST']._serialized_end=1735
+  _globals['_GETTELEMETRYRESPONSE']._serialized_start=1737
+  _globals['_GETTELEMETRYRESPONSE']._serialized_end=1802
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1804
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1909
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1912
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2096
+  _globals['_WATCHSTARTED']._serialized_start=2098
+  _globals['_WATCHSTARTED']._serialized_end=2179
+  _globals['_EVENTSMISSED']._serialized_start=2181
+  _globals['_EVENTSMISSED']._serialized_end=2242
+  _globals['_DEVICESERVICE']._serialized_start=2245
+  _globals['_DEVICESERVICE']._serialized_end=2852
 # @@protoc_insertion_point(module_scope)

@@ -109,19 +109,23 @@ class Limits(_message.Message):
     PAGES_PER_REQUEST_FIELD_NUMBER: _builtins.int
     RANGES_PER_TRIM_FIELD_NUMBER: _builtins.int
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    COMMANDS_PER_MESSAGE_FIELD_NUMBER: _builtins.int
     pages_per_request: _builtins.int
     ranges_per_trim: _builtins.int
     message_bytes: _builtins.int
+    commands_per_message: _builtins.int
+    """Of MemoryService.Transfer. 0: from before there could be several."""
     def __init__(
         self,
         *,
         pages_per_request: _builtins.int = ...,
         ranges_per_trim: _builtins.int = ...,
         message_bytes: _builtins.int = ...,
+        commands_per_message: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_bytes", b"message_bytes", "pages_per_request", b"pages_per_request", "ranges_per_trim", b"ranges_per_trim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands_per_message", b"commands_per_message", "message_bytes", b"message_bytes", "pages_per_request", b"pages_per_request", "ranges_per_trim", b"ranges_per_trim"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -224,6 +224,46 @@ class TransferRequest(_message.Message):
     WRITE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
     TRIM_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def write(self) -> Global___WriteRequest: ...
+    @_builtins.property
+    def read(self) -> Global___ReadRequest: ...
+    @_builtins.property
+    def trim(self) -> Global___TrimRequest: ...
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferCommand]:
+        """Instead of one command, up to IdentifyResponse.limits.commands_per_message: carried out one behind the
+        other, each as if it had come in a message of its own.
+        """
+
+    def __init__(
+        self,
+        *,
+        write: Global___WriteRequest | None = ...,
+        read: Global___ReadRequest | None = ...,
+        trim: Global___TrimRequest | None = ...,
+        commands: _abc.Iterable[Global___TransferCommand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "read", b"read", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "commands", b"commands", "read", b"read", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["write", "read", "trim"]  # noqa: Y015
+    _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
+
+Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
+
+@_typing.final
+class TransferCommand(_message.Message):
+    """One of several commands of a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
+    TRIM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def write(self) -> Global___WriteRequest: ...
     @_builtins.property
@@ -245,7 +285,7 @@ class TransferRequest(_message.Message):
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
-Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
+Global___TransferCommand: _TypeAlias = TransferCommand  # noqa: Y015
 
 @_typing.final
 class TransferResponse(_message.Message):
@@ -255,8 +295,50 @@ class TransferResponse(_message.Message):
     READ_FIELD_NUMBER: _builtins.int
     TRIM_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     refused: _builtins.bytes
     """A serialized google.rpc.Status: the code, message and details that the call by itself would end with."""
+    @_builtins.property
+    def write(self) -> Global___WriteResponse: ...
+    @_builtins.property
+    def read(self) -> Global___ReadResponse: ...
+    @_builtins.property
+    def trim(self) -> Global___TrimResponse: ...
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferAnswer]:
+        """To a message of several commands, instead: answers to the next of them, not always to all that are left."""
+
+    def __init__(
+        self,
+        *,
+        write: Global___WriteResponse | None = ...,
+        read: Global___ReadResponse | None = ...,
+        trim: Global___TrimResponse | None = ...,
+        refused: _builtins.bytes = ...,
+        answers: _abc.Iterable[Global___TransferAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "read", b"read", "refused", b"refused", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answers", b"answers", "read", b"read", "refused", b"refused", "trim", b"trim", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["write", "read", "trim", "refused"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015
+
+@_typing.final
+class TransferAnswer(_message.Message):
+    """The answer to one of several commands of a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
+    TRIM_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    refused: _builtins.bytes
+    """As in TransferResponse."""
     @_builtins.property
     def write(self) -> Global___WriteResponse: ...
     @_builtins.property
@@ -279,4 +361,4 @@ class TransferResponse(_message.Message):
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
-Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015
+Global___TransferAnswer: _TypeAlias = TransferAnswer  # noqa: Y015

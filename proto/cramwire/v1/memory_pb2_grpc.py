@@ -99,9 +99,9 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Transfer(self, request_iterator, context):
-        """The first three over a call that stays open, at half the cost: each message is one command, answered
-        in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
-        have no answer by then may or may not have been carried out.
+        """The first three over a call that stays open, at half the cost: each message is one command, or several
+        that a host has ready, answered in order. A refused command does not end the call. What ends it,
+        docs/wire.md tells; commands that have no answer by then may or may not have been carried out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,9 +45,9 @@ class MemoryServiceStub:
     Flush: _grpc.UnaryUnaryMultiCallable[_memory_pb2.FlushRequest, _memory_pb2.FlushResponse]
     """Returns when every TRIM of this region that came before has released its media."""
     Transfer: _grpc.StreamStreamMultiCallable[_memory_pb2.TransferRequest, _memory_pb2.TransferResponse]
-    """The first three over a call that stays open, at half the cost: each message is one command, answered
-    in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
-    have no answer by then may or may not have been carried out.
+    """The first three over a call that stays open, at half the cost: each message is one command, or several
+    that a host has ready, answered in order. A refused command does not end the call. What ends it,
+    docs/wire.md tells; commands that have no answer by then may or may not have been carried out.
     """
 
 @_typing.type_check_only
@@ -67,9 +67,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Flush: _aio.UnaryUnaryMultiCallable[_memory_pb2.FlushRequest, _memory_pb2.FlushResponse]  # type: ignore[assignment]
     """Returns when every TRIM of this region that came before has released its media."""
     Transfer: _aio.StreamStreamMultiCallable[_memory_pb2.TransferRequest, _memory_pb2.TransferResponse]  # type: ignore[assignment]
-    """The first three over a call that stays open, at half the cost: each message is one command, answered
-    in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
-    have no answer by then may or may not have been carried out.
+    """The first three over a call that stays open, at half the cost: each message is one command, or several
+    that a host has ready, answered in order. A refused command does not end the call. What ends it,
+    docs/wire.md tells; commands that have no answer by then may or may not have been carried out.
     """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -116,9 +116,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_memory_pb2.TransferRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_memory_pb2.TransferResponse], _abc.AsyncIterator[_memory_pb2.TransferResponse]]:
-        """The first three over a call that stays open, at half the cost: each message is one command, answered
-        in order. A refused command does not end the call. What ends it, docs/wire.md tells; commands that
-        have no answer by then may or may not have been carried out.
+        """The first three over a call that stays open, at half the cost: each message is one command, or several
+        that a host has ready, answered in order. A refused command does not end the call. What ends it,
+        docs/wire.md tells; commands that have no answer by then may or may not have been carried out.
         """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
