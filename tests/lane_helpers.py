@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from cramagent.roads import GrpcRoad, LaneRoad, Road, lane_of
-from cramagent.transfer import TransferRoad
+from cramagent.transfer_road import TransferRoad
 from cramwire.v1 import memory_pb2, memory_pb2_grpc
 
 if TYPE_CHECKING:

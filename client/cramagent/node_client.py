@@ -24,7 +24,7 @@ from cramagent.policy.effects import NodeLoaded, NodeStatus, NodeTrimmed, NodeWr
 from cramagent.policy.settings import PAGE_BYTES
 from cramagent.refusals import NodeSilent, NoLane, node_status, unanswered
 from cramagent.roads import GrpcRoad, LaneRoad, LaneUnavailable, answers, lane_of
-from cramagent.transfer import TransferRoad
+from cramagent.transfer_road import TransferRoad
 from cramwire.refusal import Refusal, read_refusal
 from cramwire.v1 import device_pb2, device_pb2_grpc, types_pb2
 
@@ -148,6 +148,8 @@ class NodeClient:
         said = self._asker.control(partial(ask, device_pb2.IdentifyRequest()), wait_s=wait_s)
         self._pages_per_request = max(1, said.limits.pages_per_request)
         self._ranges_per_trim = max(1, said.limits.ranges_per_trim)
+        if self._transfers is not None:
+            self._transfers.together(said.limits.commands_per_message)
         return said
 
     def attach(

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from cramagent.roads import GrpcRoad
-from cramagent.transfer import TransferRoad
+from cramagent.transfer_road import TransferRoad
 from cramwire.v1 import memory_pb2, operator_pb2
 from server_helpers import DEADLINE_S, PAGE, Bench, bench_of, dpas, prose, refused
 

@@ -161,7 +161,7 @@ def test_the_json_says_how_it_was_measured() -> None:
     """Machine, corpus, rounds and time stand beside the rows."""
     corpus = Corpus(np.zeros((4, 4096), dtype=np.uint8), 1, 2, 1, 1, 3000)
     row = summarise(WRITE, [Sample(1, 2)])
-    told = as_json(corpus, [row], rounds=5, in_flight=4, seconds=12.34, quick=False)
+    told = as_json(corpus, [row], rounds=5, in_flight=(4, 8), seconds=12.34, quick=False)
     assert told["corpus"] == {
         "pages": 4,
         "process_pages": 1,

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def as_json(
-    corpus: Corpus, rows: Sequence[Row], *, rounds: int, in_flight: int, seconds: float, quick: bool
+    corpus: Corpus,
+    rows: Sequence[Row],
+    *,
+    rounds: int,
+    in_flight: tuple[int, int],
+    seconds: float,
+    quick: bool,
 ) -> dict[str, Any]:
     """All that is needed to judge the figures."""
     return {
@@ -30,7 +36,8 @@ def as_json(
         "corpus": corpus.facts(),
         "rounds": rounds,
         "quick": quick,
-        "calls_in_flight": in_flight,
+        "calls_in_flight": in_flight[0],
+        "calls_in_flight_of_small_batches": in_flight[1],
         "seconds": round(seconds, 1),
         "rows": [row.as_dict() for row in rows],
     }

@@ -17,7 +17,7 @@ from cramlab.bench.nbd_client import NbdError
 from cramlab.bench.nbdkit import require_nbdkit
 from cramlab.bench.report import as_json, corpus_line, notes, summary_line, table
 from cramlab.bench.suite import FULL, QUICK, Bench, NotAvailable, Suite, run_rounds
-from cramlab.bench.throughput import IN_FLIGHT
+from cramlab.bench.throughput import IN_FLIGHT, SMALL_IN_FLIGHT
 from cramlab.bench.wire import BenchError
 from cramlab.bench.worker import WorkerFailed
 from cramlab.ended import sigterm_as_interrupt
@@ -92,8 +92,10 @@ def run_bench(
     if done < rounds:
         console.print(f"ended after {done} of {rounds} rounds: {minutes:g} minutes were not enough for more")
     if json_file is not None:
-        result = as_json(corpus, rows, rounds=done, in_flight=IN_FLIGHT, seconds=seconds, quick=quick)
-        write_whole(json_file, json.dumps(result, indent=2) + "\n")
+        in_flight = (IN_FLIGHT, SMALL_IN_FLIGHT)
+        result = as_json(corpus, rows, rounds=done, in_flight=in_flight, seconds=seconds, quick=quick)
+        write_whole(json_file, json.dumps(result, indent=2) + "
+")
 
 
 def choose(only: Sequence[str], *, against_nbdkit: bool) -> Suite:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 BATCHES: Final = (1, 16, 64, 256, 1024)
 IN_FLIGHT: Final = 4
-"""Calls under way at one time: deeper gains nothing against four workers."""
+"""Commands under way at one time: deeper gains nothing against four workers."""
+SMALL_IN_FLIGHT: Final = 8
+"""The same, over gRPC, of batches that are small: these go several in a message."""
+_SMALL: Final = 64
 _PAGES_AT_MOST: Final = {1: 1024, 16: 4096}
 """Pages of a round where a batch is small and the whole corpus would take too long."""
 _PASSES: Final = {256: 4, 1024: 4}
@@ -53,11 +56,12 @@ class Throughput:
         passes = [bench.placed(draw, count) for _ in range(_PASSES.get(self.batch, 1))]
         dpas, pages = (np.concatenate(parts) for parts in zip(*passes, strict=True))
         level = bench.corpus.zstd_level
+        in_flight = SMALL_IN_FLIGHT if self.batch <= _SMALL and not self.prefix else IN_FLIGHT
         if self.operation == "write":
-            seconds = host.write(dpas, pages, batch=self.batch, in_flight=IN_FLIGHT)
+            seconds = host.write(dpas, pages, batch=self.batch, in_flight=in_flight)
             raw = compress_rate(pages[:count], level)
         else:
-            seconds = host.read(dpas, pages, batch=self.batch, in_flight=IN_FLIGHT)
+            seconds = host.read(dpas, pages, batch=self.batch, in_flight=in_flight)
             raw = decompress_rate(pages[:count], level)
         return {self.figures[0].name: Sample(megabytes_per_second(len(dpas), seconds), raw)}
 

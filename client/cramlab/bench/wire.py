@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cramagent.transfer import Transfer, TransferBroken, Watch
+from cramagent.open_calls import OpenCalls
+from cramagent.transfer import TransferBroken
 from cramlab.bench.rows import PAGE_BYTES
 from cramwire.page_messages import (
     READ_METHOD,
     WRITE_METHOD,
     ReadPages,
-    put_read_request,
-    put_write_request,
     take_read_response,
 )
 from cramwire.refusal import read_refusal
-from cramwire.transfer_messages import put_read_command, put_write_command
+from cramwire.transfer_messages import read_parts, write_parts
 from cramwire.transport import CHANNEL_OPTIONS
 from cramwire.v1 import device_pb2, device_pb2_grpc, memory_pb2, memory_pb2_grpc, types_pb2
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cramagent.open_calls import Asked
     from cramlab.bench.corpus import Pages
-    from cramwire.transfer_messages import Answer
+    from cramwire.transfer_messages import Answer, CommandParts
 
     Addresses = NDArray[np.uint64]
 
@@ -87,23 +88,24 @@ class BenchHost:
         self._read: Any = self._channel.unary_unary(
             READ_METHOD, request_serializer=None, response_deserializer=take_read_response
         )
-        self._watch = Watch()
-        self._transfers: list[Transfer] = []
+        self._calls = OpenCalls(self._channel, _OPEN)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._landing = np.zeros((0, PAGE_BYTES), dtype=np.uint8)
         request = device_pb2.AttachRequest(host=host, logical_bytes=pages * PAGE_BYTES, lease_ns=_LEASE_NS)
         try:
+            limits = self._device.Identify(device_pb2.IdentifyRequest(), timeout=_CALL_DEADLINE_S).limits
             attached = self._device.Attach(request, timeout=_CALL_DEADLINE_S)
         except grpc.RpcError as error:
             self._channel.close()
             raise BenchError(f"cannot attach to {address}: {read_refusal(error)}") from error
+        self._calls.together(limits.commands_per_message)
         self.session, self.generation = attached.session, attached.generation
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close_transfers()
+        self._calls.close()
         self._channel.close()
 
     @property
@@ -172,14 +174,13 @@ class BenchHost:
     ) -> int:
         data, accepted = pages.data.cast("B"), 0
 
-        def commands() -> Iterator[tuple[int, bytes]]:
+        def commands() -> Iterator[tuple[int, CommandParts]]:
             for first in starts:
                 part = dpas[first : first + batch]
                 bytes_of_part = data[first * PAGE_BYTES : (first + len(part)) * PAGE_BYTES]
-                put = put_write_request if in_flight == 1 else put_write_command
-                yield first, put(self.session, self.generation, _packed(part), (bytes_of_part,))
+                yield first, write_parts(self.session, self.generation, _packed(part), (bytes_of_part,))
 
-        for _, answer in self._answers(commands(), self._write, in_flight):
+        for _, answer in self._answers(commands(), in_flight):
             assert isinstance(answer, memory_pb2.WriteResponse), answer
             if time.monotonic() < deadline:
                 accepted += answer.accepted_pages
@@ -197,12 +198,11 @@ class BenchHost:
     ) -> int:
         flat, came = landing.reshape(-1).data, 0
 
-        def commands() -> Iterator[tuple[int, bytes]]:
+        def commands() -> Iterator[tuple[int, CommandParts]]:
             for first in starts:
-                put = put_read_request if in_flight == 1 else put_read_command
-                yield first, put(self.session, self.generation, _packed(dpas[first : first + batch]))
+                yield first, read_parts(self.session, self.generation, _packed(dpas[first : first + batch]))
 
-        for first, answer in self._answers(commands(), self._read, in_flight):
+        for first, answer in self._answers(commands(), in_flight):
             assert isinstance(answer, ReadPages), answer
             data = answer.data
             if len(data) != min(batch, len(dpas) - first) * PAGE_BYTES:
@@ -213,49 +213,49 @@ class BenchHost:
         return came
 
     def _answers(
-        self, commands: Iterable[tuple[int, bytes]], method: Any, in_flight: int
+        self, commands: Iterable[tuple[int, CommandParts]], in_flight: int
     ) -> Iterator[tuple[int, Answer]]:
         """Send commands so that at most so many are under way; their answers in order, with their numbers.
 
         One at a time is a call by itself, made by this thread: no other has to wake up for it. More
-        travel on two open calls, in turns.
+        travel on two open calls. Whoever has several answers takes them all before sending more.
 
         Raises:
             BenchError: one was refused.
         """
-        waiting: deque[tuple[int, Transfer]] = deque()
+        waiting: deque[tuple[int, Asked]] = deque()
+        left = iter(commands)
         try:
-            for turn, (number, command) in enumerate(commands):
-                if in_flight == 1:
-                    yield number, method(command, timeout=_CALL_DEADLINE_S)
-                    continue
-                transfer = self._transfer(turn % min(_OPEN, in_flight))
-                transfer.send(command, _CALL_DEADLINE_S)
-                waiting.append((number, transfer))
-                if len(waiting) >= in_flight:
-                    first, oldest = waiting.popleft()
-                    yield first, oldest.receive()
-            while waiting:
-                first, oldest = waiting.popleft()
-                yield first, oldest.receive()
+            if in_flight == 1:
+                yield from self._alone(left)
+                return
+            while True:
+                more = list(islice(left, in_flight - len(waiting)))
+                if more:
+                    begun = self._calls.begin([command for _, command in more], _CALL_DEADLINE_S)
+                    if begun is None:
+                        raise BenchError("an open call broke a moment ago")
+                    waiting += zip((number for number, _ in more), begun, strict=True)
+                if not waiting:
+                    return
+                yield self._oldest(waiting)
+                while waiting and waiting[0][1].over:
+                    yield self._oldest(waiting)
         except grpc.RpcError as error:
             raise BenchError(str(read_refusal(error))) from error
         except TransferBroken as broken:
             raise BenchError(str(broken)) from broken
         finally:
-            if waiting:  # what has no answer is given up
-                self._close_transfers()
+            self._calls.give_up([asked for _, asked in waiting])
 
-    def _transfer(self, number: int) -> Transfer:
-        """One of the open calls, opened when it is asked for first."""
-        while len(self._transfers) <= number:
-            self._transfers.append(Transfer(self._channel, self._watch))
-        return self._transfers[number]
+    def _oldest(self, waiting: deque[tuple[int, Asked]]) -> tuple[int, Answer]:
+        number, asked = waiting.popleft()
+        return number, self._calls.finish(asked)
 
-    def _close_transfers(self) -> None:
-        for transfer in self._transfers:
-            transfer.close()
-        self._transfers.clear()
+    def _alone(self, commands: Iterable[tuple[int, CommandParts]]) -> Iterator[tuple[int, Answer]]:
+        for number, command in commands:
+            method = self._read if command.answer is ReadPages else self._write
+            yield number, method(command.by_itself(), timeout=_CALL_DEADLINE_S)
 
     def empty_call(self) -> float:
         """Seconds of a call that does nothing: the standard health check, on the same listener."""
