@@ -94,8 +94,7 @@ def run_bench(
     if json_file is not None:
         in_flight = (IN_FLIGHT, SMALL_IN_FLIGHT)
         result = as_json(corpus, rows, rounds=done, in_flight=in_flight, seconds=seconds, quick=quick)
-        write_whole(json_file, json.dumps(result, indent=2) + "
-")
+        write_whole(json_file, json.dumps(result, indent=2) + "\n")
 
 
 def choose(only: Sequence[str], *, against_nbdkit: bool) -> Suite:
