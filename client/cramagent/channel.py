@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from cramwire import channel
 from cramwire.channel import OPEN, ClientCredentials
 
 if TYPE_CHECKING:
     import grpc
+
+_LONGEST_PATH: Final = 107
+"""Bytes of a unix socket's path, without the zero behind it: Linux has no room for more."""
 
 
 def device_target(address: str) -> str:
@@ -17,6 +21,8 @@ def device_target(address: str) -> str:
     Raises:
         ValueError: neither.
     """
+    if len(os.fsencode(address.removeprefix("unix:"))) > _LONGEST_PATH and address.startswith("unix:"):
+        raise ValueError(f"{address!r}: a unix socket's path has 1 to {_LONGEST_PATH} bytes")
     if address.startswith("unix:") and len(address) > len("unix:"):
         return address
     host, _, port = address.rpartition(":")

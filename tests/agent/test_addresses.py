@@ -50,6 +50,7 @@ def _nobody(_name: str, _port: int) -> list[str]:
     ("given", "why"),
     [
         (["nowhere"], "--device: 'nowhere' is not an address: write HOST:PORT or unix:"),
+        (["unix:/" + "a" * 107], "a unix socket's path has 1 to 107 bytes"),
         (["127.0.0.1:1,"], "--device: '' is not an address"),
         (["127.0.0.1:1", "127.0.0.1:1"], "--device: 127.0.0.1:1 is there twice: one node for each device"),
         (
