@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from cramlab.usage import Usage
 
-WARM_S: Final = 240.0
-"""A window below this still shows how the device warms up after its last restart: its bounded pools start a
-thread whenever more wait at one time than ever before, and buffers are made for the first time.
-Measured with eight hosts: +11 MiB and +12 threads in the first 30 s, +9 MiB and +7 threads over 61 s."""
+SETTLING_S: Final = 60.0
+"""What a process takes so soon after its last restart is not looked at, if enough is left to look at: its
+bounded pools start a thread whenever more wait at one time than ever before, and buffers are made for the
+first time. Measured with eight hosts: +11 MiB and +12 threads in the first 30 s."""
+WARM_S: Final = 180.0
+"""A window below this is looked at from its beginning, and so still shows the warming up."""
 MEMORY_SLACK_BYTES: Final = 6 << 20
 MEMORY_BYTES_PER_MINUTE: Final = 1 << 20
 """What the memory of a process may grow by in a window: the slack, and so much for each minute of it.
@@ -107,9 +109,11 @@ class Growth:
 
 
 def growth_of(process: str, looks: Sequence[Seen]) -> Growth | None:
-    """How it went from the first look to the last; None of fewer than four looks."""
+    """How it went until the last look, once it had settled; None of fewer than four looks."""
     if len(looks) < 4:
         return None
+    if looks[-1].at_s - looks[0].at_s >= SETTLING_S + WARM_S:
+        looks = [look for look in looks if look.at_s >= looks[0].at_s + SETTLING_S]
     times = np.array([look.at_s for look in looks])
     window_s = float(times[-1] - times[0])
 
