@@ -110,21 +110,24 @@ class FairQueue(Generic[_T]):
         """Whether a command that asks now may have to wait: not all that may have to do so in the end."""
         return bool(self._waiting) or not self._is_free(size)
 
-    def ask(self, name: str, cost: int, who: _T, size: Size) -> bool:
-        """A command of a host wants a turn. Returns whether it has it; if not, it is among those who wait.
+    def ask(self, name: str, cost: int, who: _T, size: Size) -> list[_T]:
+        """A command of a host wants a turn.
 
-        Whoever has a turn gives it back: see `done`.
+        Returns:
+            Who has a turn now and had none, and gives it back: see `done`. If `who` is not among them, it
+            waits. Others can be: a small command that is served lets its host stand behind another, whose
+            short command may have the turn that is kept for who is next.
         """
         host = self._hosts.get(name)
         if host is None:
             host = self._remember(name)
         if not self._waiting and self._is_free(size):
             self._start(host, cost, size)
-            return True
+            return [who]
         self._wait(name, host)
         self._number += 1
         (host.small if size is Size.SMALL else host.large).append(_Waiting(self._number, cost, who, size))
-        return who in self._serve()
+        return self._serve()
 
     def next_part(self, name: str, cost: int, who: _T) -> list[_T]:
         """A long command has done a part and goes on when it is its host's turn again.

@@ -88,10 +88,14 @@ class Turn(AbstractContextManager["Turn"]):
                 refuse_if_short(self._host)
                 self._gate = _shut()
             cost = _COMMAND_COST + self.pages * self._page_cost
-            if turns.queue.ask(self._host, cost, self, size):
-                return self
-            turns.waited += 1
-        self._wait()
+            started = turns.queue.ask(self._host, cost, self, size)
+            begins = self in started
+            turns.waited += not begins
+        if begins:
+            started.remove(self)
+        _let_go(started)
+        if not begins:
+            self._wait()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -57,8 +57,7 @@ class Machine:
         command = Command(host, self._numbers[host], size, parts)
         self._cost[command] = cost
         self.waiting.append(command)
-        if self.queue.ask(host, cost, command, size):
-            self._begin([command])
+        self._begin(self.queue.ask(host, cost, command, size))
         return command
 
     def done(self, command: Command) -> list[Command]:
@@ -256,6 +255,20 @@ def test_it_is_known_who_waits_with_little() -> None:
     assert not machine.queue.brief_wait("polite")
     machine.ask("other")
     assert machine.queue.brief_wait("polite")
+
+
+def test_a_command_that_comes_may_begin_another() -> None:
+    """It is served, its host falls behind, and who is next now has the turn that is kept for that."""
+    machine = Machine(turns=2, small_turns=1, short_turns=1)
+    machine.ask("a", 50, large=True)
+    machine.ask("b", 1, short=True)
+    small = machine.ask("c", 50)
+    short = machine.ask("c", 300, short=True)
+    machine.ask("b", 1, large=True)
+    machine.done(small)
+    assert short in machine.waiting
+    machine.ask("b", 300)
+    assert short in machine.running
 
 
 def test_debts_are_bounded() -> None:
