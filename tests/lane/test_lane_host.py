@@ -61,6 +61,24 @@ def test_many_threads_share_one_lane() -> None:
             list(pool.map(work, range(16)))
 
 
+def test_large_commands_and_pages_side_by_side() -> None:
+    """More large commands than cores, in several parts each, and single pages behind them: all get theirs."""
+    count = 600
+    with bench_of(physical=64 * MIB) as bench, lane_for(bench.attach(pages=8 * count)) as lane:
+        batches = [prose(count, 1000 * number) for number in range(6)]
+        dpas = [[page * PAGE for page in range(n * count, (n + 1) * count)] for n in range(6)]
+        calls = [lane.begin_write(at, data, DEADLINE_S) for at, data in zip(dpas, batches, strict=True)]
+        alone = lane.begin_write([7 * count * PAGE], prose(1), DEADLINE_S)
+        assert alone.finish(DEADLINE_S).value == 1
+        assert [call.finish(DEADLINE_S).value for call in calls] == [count] * 6
+        got: list[bytes] = []
+        reads = [lane.begin_read(at, DEADLINE_S) for at in dpas]
+        assert read(lane, 7 * count * PAGE) == prose(1)
+        for call in reads:
+            call.finish(DEADLINE_S, lambda data: got.append(bytes(data)))
+        assert got == batches
+
+
 def test_several_commands_of_one_thread(bench: Bench, host: Host) -> None:
     """More than there are slots: the ninth waits until one is finished by its own thread or another."""
     with lane_for(host) as lane:

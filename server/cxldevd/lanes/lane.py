@@ -2,9 +2,9 @@
 
 One thread at a time has the turn: it alone waits for the bell. It takes one command; a small one it
 carries out at once and keeps its turn, as a handover between threads costs more than the command. Before
-a large one, and before it waits for anything, it passes the turn to another thread, made if there is
-none to spare. So there are at most as many threads as slots and one more, and they are this lane's
-alone: a host that keeps them busy or stuck keeps nobody else waiting.
+a large one, and before it waits for anything, it passes the turn on: to another thread if a core is free
+for it, else to whoever is done first (`crew`). So there are at most as many threads as slots and one more,
+and they are this lane's alone: a host that keeps them busy or stuck keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ from typing import TYPE_CHECKING, Final
 from cramwire.bell import Patience
 from cramwire.lane import LaneBroken, Segment, pack_hello
 from cramwire.request_id import command_id
+from cxldevd.lanes.crew import Crew
 from cxldevd.log import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cramwire.lane import Geometry
+    from cramwire.lane import Command, Geometry
     from cxldev.outcomes import SessionRef
     from cxldevd.lanes.commands import LaneCommands
+
+    Heard = tuple[int, int, Command]
+    """Slot, number, and the command."""
 
 _LARGE: Final = 8
 """Pages. Smaller commands gain nothing from a second thread: they hold the interpreter most of the time."""
 _LARGEST: Final = 65
 """Pages. Fewer than these, where one command comes after the other, are done before a second thread helps."""
+_LONG: Final = 256
+"""Pages. While larger commands are at work a thread more listens: no page shall wait behind all of them."""
 _ALONE: Final = 4
 """Commands in a row that came one by one: the next one will, too."""
 _MOST_ALONE: Final = 8
@@ -94,9 +100,8 @@ class Lane:
         """Whether the bell had rung already when it was looked for."""
         self._alone = 0
         """How far commands come one by one: up by 1 with each that does, halved by each that does not."""
-        self._turn = threading.Lock()
-        self._lock = threading.Lock()
-        self._threads = self._spare = 0
+        self._crew: Crew[Heard] = Crew(self._one_more_thread, most=self._slots + 1)
+        self._lock = self._crew.lock
         self._closed = self._mute = False
         self._rung = self._taken = self._answered = 0
         self._waiting: dict[LaneCaller, Callable[[], None]] = {}
@@ -106,8 +111,7 @@ class Lane:
 
     def start(self) -> None:
         """Answer commands."""
-        with self._lock:
-            self._one_more_thread()
+        self._crew.begin()
 
     def close(self, why: str) -> None:
         """End it: the host is told by its socket; commands under way are let go. Never waits."""
@@ -115,6 +119,7 @@ class Lane:
             if self._closed:
                 return
             self._closed = True
+            self._crew.dismiss()
             waiting = list(self._waiting.values())
         log_event("lane_closed", lane=self.name, why=why)
         with contextlib.suppress(OSError):  # the peer has closed it already
@@ -130,7 +135,7 @@ class Lane:
     def unstick(self) -> None:
         """Free a thread that is stuck ringing a bell which the host filled to the brim. For closed lanes."""
         with self._lock:
-            if self._threads:
+            if self._crew.threads:
                 _strokes(self._completed)
 
     def wait_ended(self, timeout_s: float) -> bool:
@@ -146,8 +151,6 @@ class Lane:
     # -- threads --------------------------------------------------------------------------------
 
     def _one_more_thread(self) -> None:
-        """Needs the lock."""
-        self._threads += 1
         threading.Thread(target=self._serve, name="cxldevd-lane", daemon=True).start()
 
     def _serve(self) -> None:
@@ -155,41 +158,28 @@ class Lane:
         try:
             while True:
                 if not turn.held:
-                    turn = self._wait_for_turn()
+                    put_off = self._crew.next()
+                    if put_off is not None:
+                        self._answer(*put_off, turn)
+                        continue
+                    turn = Turn(self._crew)
                 slot = self._next()
                 if slot is None:
                     return
-                self._answer(slot, turn)
+                self._hear(slot, turn)
         except (LaneBroken, OSError) as error:
             self.close(str(error))
         finally:
             turn.give_up()
             self._leave()
 
-    def _wait_for_turn(self) -> Turn:
-        with self._lock:
-            self._spare += 1
-        self._turn.acquire()
-        with self._lock:
-            self._spare -= 1
-        return Turn(self)
-
     def _leave(self) -> None:
-        with self._lock:
-            self._threads -= 1
-            if self._threads:
-                return
+        if not self._crew.leave():
+            return
         self._segment.close()
         self._close_descriptors()
         self._on_end(self)
         self._ended.set()
-
-    def pass_turn(self) -> None:
-        """Let another thread wait for the bell. For the thread that has the turn."""
-        with self._lock:
-            if not self._spare and not self._closed and self._threads <= self._slots:
-                self._one_more_thread()
-        self._turn.release()
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -229,14 +219,21 @@ class Lane:
         finally:
             self._commands.looking.release()
 
-    def _answer(self, slot: int, turn: Turn) -> None:
-        command, number = self._segment.command(slot), self._taken
+    def _hear(self, slot: int, turn: Turn) -> None:
+        """Answer it, or leave it to another thread."""
+        number, command = self._taken, self._segment.command(slot)
         last = self._taken == self._rung
         alone = last and not self._prompt and self._rung - self._answered == 1
         self._alone = min(self._alone + 1, _MOST_ALONE) if alone else self._alone // 2
-        if not last or command.count >= (_LARGEST if self._alone > _ALONE else _LARGE):
-            turn.give_up()
-        self._kept = turn.held
+        large = command.count >= (_LARGEST if self._alone > _ALONE else _LARGE)
+        self._kept = last and not large
+        if large and self._crew.put_off((slot, number, command)):
+            return
+        if not self._kept:
+            turn.give_up(at_once=command.count > _LONG)
+        self._answer(slot, number, command, turn)
+
+    def _answer(self, slot: int, number: int, command: Command, turn: Turn) -> None:
         caller = LaneCaller(self, slot, turn, number)
         try:
             self._commands.carry_out(self._segment, slot, command, self.ref, caller)
@@ -269,32 +266,35 @@ class Lane:
         with self._lock:
             if self._closed:
                 return False
+            if caller not in self._waiting:
+                self._crew.wait()
             self._waiting[caller] = callback
             return True
 
     def forget(self, caller: LaneCaller) -> None:
         """The command has ended."""
         with self._lock:
-            self._waiting.pop(caller, None)
+            if self._waiting.pop(caller, None) is not None:
+                self._crew.go_on()
 
 
 class Turn:
     """The right to wait for the bell, which one thread has, until it gives it up."""
 
-    def __init__(self, lane: Lane | None) -> None:
+    def __init__(self, crew: Crew[Heard] | None) -> None:
         """None: nobody's turn."""
-        self._lane = lane
+        self._crew = crew
 
     @property
     def held(self) -> bool:
         """Whether it was not given up."""
-        return self._lane is not None
+        return self._crew is not None
 
-    def give_up(self) -> None:
-        """Pass it on; nothing happens the second time."""
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            lane.pass_turn()
+    def give_up(self, *, at_once: bool = False) -> None:
+        """Pass it on, as `Crew.hand_on`; nothing happens the second time."""
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            crew.hand_on(at_once=at_once)
 
 
 class LaneCaller:
