@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 """What a caller may hand in: contiguous bytes."""
 
-_FRAME_OF_ONE_WORD: Final = 256
-"""No page of one repeated word has a larger frame: zstd stores the word, or a few of it, and a match."""
+_WORDS: Final = PAGE_BYTES // WORD_BYTES
+_SAMPLED: Final = slice(63, None, 64)
+"""Words of a page that are compared with its first one, before all are."""
 _ZEROS: Final = bytes(PAGE_BYTES)
 
 _ROW: Final = 128
@@ -159,16 +160,18 @@ class PageCodec:
         count = view.nbytes // PAGE_BYTES
         if count == 1:
             return self.compress_single(view).alone()
-        frames = self._frames(view, count)
-        sizes = np.fromiter(map(len, frames), np.int64, count)
         words = np.zeros(count, np.uint64)
-        # Only what compressed to next to nothing can be one word.
-        for index in (sizes <= _FRAME_OF_ONE_WORD).nonzero()[0].tolist():
+        starts = np.arange(0, view.nbytes, PAGE_BYTES, dtype=np.uint64)
+        filled = []
+        for index in _perhaps_filled(view):
             word = _filling_word(view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
             if word is not None:
-                frames[index] = b""
-                sizes[index] = 0
                 words[index] = word
+                filled.append(index)
+        frames = self._frames(view, np.delete(starts, filled) if filled else starts)
+        for index in filled:  # ascending: each is put where it belongs
+            frames.insert(index, b"")
+        sizes = np.fromiter(map(len, frames), np.int64, count)
         return CompressedPages(media_bytes(sizes), sizes, words, frames)
 
     def compress_single(self, page: bytes | memoryview) -> PackedPage:
@@ -180,13 +183,13 @@ class PageCodec:
         size = len(frame)
         return PackedPage(media_bytes_of(size), size, 0, frame)
 
-    def _frames(self, view: memoryview, count: int) -> list[Buffer]:
-        """One frame for each page."""
-        if count < _MULTI_COMPRESS:
+    def _frames(self, view: memoryview, starts: NDArray[np.uint64]) -> list[Buffer]:
+        """One frame for each of these pages."""
+        if len(starts) < _MULTI_COMPRESS:
             compress = self._compressor.compress
-            return [compress(view[start : start + PAGE_BYTES]) for start in range(0, view.nbytes, PAGE_BYTES)]
-        segments = np.full((count, 2), PAGE_BYTES, np.uint64)
-        segments[:, 0] = np.arange(0, view.nbytes, PAGE_BYTES)
+            return [compress(view[start : start + PAGE_BYTES]) for start in starts.tolist()]
+        segments = np.full((len(starts), 2), PAGE_BYTES, np.uint64)
+        segments[:, 0] = starts
         pages = zstandard.BufferWithSegments(view, segments.data.cast("B"))
         several = self._compressor.multi_compress_to_buffer(pages, threads=1)
         # Its segments are buffers with a length; the stubs do not say so.
@@ -253,8 +256,18 @@ class PageCodec:
             return None
 
 
+def _perhaps_filled(view: memoryview) -> list[int]:
+    """Indices of the pages that may be filled by one word, ascending. All others are not."""
+    pages = np.frombuffer(view, np.uint64).reshape(-1, _WORDS)
+    indices: list[int] = (pages[:, _SAMPLED] == pages[:, :1]).all(1).nonzero()[0].tolist()
+    return indices
+
+
 def _filling_word(page: bytes | memoryview) -> int | None:
     """The word that fills a page, if one does."""
-    word = int.from_bytes(page[:WORD_BYTES], "little")
     # As bytes: memoryviews are compared one element after the other.
-    return word if bytes(page) == filled_page(word) else None
+    held = bytes(page)
+    if held == _ZEROS:
+        return 0
+    word = int.from_bytes(held[:WORD_BYTES], "little")
+    return word if held == filled_page(word) else None

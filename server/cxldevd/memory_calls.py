@@ -17,6 +17,7 @@ from cxldev.outcomes import ReadOutcome
 from cxldev.single_pages import read_again, read_single, write_single
 from cxldevd import from_wire
 from cxldevd.codecs import Codecs
+from cxldevd.turns import PARTS_AT_ONCE, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 
 _DPA_BYTES: Final = 8
+_MOST_OF_PART: Final = WRITTEN_PART * PARTS_AT_ONCE * PAGE_BYTES
+"""Bytes."""
 _NOWHERE: Final = memoryview(b"")
 """Where one page goes that stands for itself."""
 
@@ -49,15 +52,14 @@ _NOWHERE: Final = memoryview(b"")
 class _OfThread(threading.local):
     """What each thread has of its own, made when it is used first."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self) -> None:
         self._pages: memoryview | None = None
 
     @property
     def pages(self) -> memoryview:
         """Made for threads that need it: those of gRPC never do."""
         if self._pages is None:
-            self._pages = memoryview(bytearray(self._most_bytes))
+            self._pages = memoryview(bytearray(_MOST_OF_PART))
         return self._pages
 
 
@@ -86,7 +88,7 @@ class MemoryCalls:
         self._stages = config.staging.bytes > 0
         self._most_bytes = config.max_pages_per_request * PAGE_BYTES
         self._codecs = Codecs(config.zstd_level)
-        self._of_thread = _OfThread(self._most_bytes)
+        self._of_thread = _OfThread()
 
     # -- as gRPC calls them ----------------------------------------------------------------------
 
@@ -96,7 +98,8 @@ class MemoryCalls:
         if len(dpas) == 1 and len(data) == PAGE_BYTES:
             outcome = self.store_one(ref, dpas.item(), memoryview(data), context)
         else:
-            outcome = self.store(ref, dpas, len(data), lambda: data, context)
+            pages = memoryview(data)
+            outcome = self.store(ref, dpas, len(data), lambda begin, end: pages[begin:end], context)
         return memory_pb2.WriteResponse(accepted_pages=outcome.accepted_pages, device_ns=outcome.device_ns)
 
     def read(self, request: PageRequest, context: Caller) -> bytes:
@@ -144,13 +147,13 @@ class MemoryCalls:
         ref: SessionRef,
         dpas: from_wire.Addresses,
         data_bytes: int,
-        fetch: Callable[[], Buffer],
+        fetch: Callable[[int, int], Buffer],
         caller: Caller,
     ) -> WriteOutcome:
         """Store pages in order.
 
-        `fetch` is called once all of the request is found right, and gives so many bytes; nothing of it is
-        kept.
+        Once all of the request is found right, `fetch` is called for one part of its bytes after the other,
+        from one to before another; no more than `pages_of_thread` takes, and nothing of them is kept.
         """
         _still_there(caller)
         host = self._hosts.name(ref)
@@ -160,7 +163,7 @@ class MemoryCalls:
         with self._in_flight.hold(count, host):
             try:
                 with self._turns.of_pages(host, count, written=True) as turn:
-                    pages = self._compress(fetch(), turn)
+                    pages = self._compress(fetch, count, turn)
                     with self._runtime.device() as (device, now_ns):
                         # Not only before: who gave this call up may have stored newer bytes meanwhile.
                         _still_there(caller)
@@ -177,7 +180,7 @@ class MemoryCalls:
     def store_one(self, ref: SessionRef, dpa: int, page: memoryview, caller: Caller) -> WriteOutcome:
         """As `store`, for one page: compressed in less time than it takes to have the device twice."""
         if self._stages:
-            return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda: page, caller)
+            return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda *_: page, caller)
         _still_there(caller)
         host, in_flight, runtime = self._hosts.name(ref), self._in_flight, self._runtime
         in_flight.add(1, host)
@@ -197,11 +200,11 @@ class MemoryCalls:
                 return outcome
         finally:
             in_flight.drop(1, host)
-        return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda: page, caller)
+        return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda *_: page, caller)
 
     @property
     def pages_of_thread(self) -> memoryview:
-        """Memory for the pages of one request that stays warm. Only the calling thread uses it."""
+        """Memory for a part of a write that stays warm. Only the calling thread uses it."""
         return self._of_thread.pages
 
     def load(
@@ -278,13 +281,13 @@ class MemoryCalls:
         if staging.bytes:
             self._runtime.expect(now_ns + staging.delay_ns)
 
-    def _compress(self, data: Buffer, turn: Turn) -> CompressedPages:
-        compress, end = self._codecs.compress, len(data) // PAGE_BYTES
-        if end <= turn.pages:
-            return compress(data)
-        view, parts, start, pages = memoryview(data), [], 0, turn.pages
+    def _compress(self, fetch: Callable[[int, int], Buffer], end: int, turn: Turn) -> CompressedPages:
+        compress, pages = self._codecs.compress, turn.pages
+        if end <= pages:
+            return compress(fetch(0, end * PAGE_BYTES))
+        parts, start = [], 0
         while True:
-            parts.append(compress(view[start * PAGE_BYTES : (start + pages) * PAGE_BYTES]))
+            parts.append(compress(fetch(start * PAGE_BYTES, min(start + pages, end) * PAGE_BYTES)))
             start += pages
             if start >= end:
                 return CompressedPages.joined(parts)

@@ -57,10 +57,22 @@ def test_a_page_of_one_word_takes_no_bytes(count: int) -> None:
         assert packed.words.tolist() == [int.from_bytes(page[:8], "little")] * count
 
 
+@pytest.mark.parametrize("filled", [[0], [39], [0, 1, 2, 17, 38, 39], [*range(36)]])
+def test_pages_of_one_word_stay_in_their_places(filled: list[int]) -> None:
+    """First, last, in a row, nearly all: zstd gets the others, and each keeps its number."""
+    pages = [
+        same_page(bytes([index])) if index in filled else random_page(index, 2000) for index in range(40)
+    ]
+    packed = CODEC.compress(b"".join(pages))
+    assert (packed.sizes == 0).nonzero()[0].tolist() == filled
+    assert [len(piece) for piece in packed.pieces] == packed.frame_sizes.tolist()
+    assert bytes(CODEC.expand(as_stored(packed)).data) == b"".join(pages)
+
+
 @given(st.binary(min_size=8, max_size=8), st.sampled_from((1, 3, 9, 16, 22)))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_one_word_is_known_at_every_level(word: bytes, level: int) -> None:
-    """In a batch, only pages that compress to very little are looked at."""
+    """They never get as far as zstd."""
     packed = PageCodec(level).compress(same_page(word) * 2)
     assert packed.sizes.tolist() == [0, 0]
 

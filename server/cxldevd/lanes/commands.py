@@ -97,7 +97,8 @@ class LaneCommands:
             outcome = self._calls.store_one(ref, dpa, page, caller)
             return Answer(0, 0, outcome.accepted_pages, outcome.device_ns)
         dpas = self._addresses(segment, slot, command.count, self._most_pages)
-        outcome = self._calls.store(ref, dpas, size, lambda: self._copied(segment.data[slot], size), caller)
+        data = segment.data[slot]
+        outcome = self._calls.store(ref, dpas, size, lambda begin, end: self._copied(data[begin:end]), caller)
         return Answer(0, value=outcome.accepted_pages, device_ns=outcome.device_ns)
 
     def _read(self, segment: Segment, slot: int, command: Command, ref: SessionRef, caller: Caller) -> Answer:
@@ -128,13 +129,14 @@ class LaneCommands:
             return np.zeros(most + 2, np.uint64)
         return np.array(segment.addresses[slot][:count], np.uint64)
 
-    def _copied(self, data: memoryview, size: int) -> memoryview:
-        """The pages of a write, in memory of this thread that stays warm. The device has checked `size`."""
+    def _copied(self, data: memoryview) -> memoryview:
+        """A part of a write, in memory of this thread that stays warm: zstd finds it in the core's cache."""
+        size = len(data)
         if size <= _FEW_BYTES:
-            return memoryview(bytes(data[:size]))
+            return memoryview(bytes(data))
         pages = self._calls.pages_of_thread[:size]
         # numpy lets other threads run while it copies much.
-        np.copyto(np.frombuffer(pages, np.uint8), np.frombuffer(data, np.uint8, size))
+        np.copyto(np.frombuffer(pages, np.uint8), np.frombuffer(data, np.uint8))
         return pages
 
 
