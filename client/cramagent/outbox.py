@@ -57,7 +57,7 @@ class Outbox(Generic[_T]):
         """
         if not self.queued:
             return None
-        line = min(self.lines, key=lambda one: one.weight, default=None)
+        line = min(self.lines, key=lambda one: (bool(one.under_way), one.weight), default=None)
         unopened = max(0, self.most_lines - len(self.lines))
         if unopened and (line is None or line.under_way):
             line = Line()

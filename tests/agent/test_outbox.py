@@ -67,6 +67,16 @@ def test_lines_at_rest_share_what_is_there() -> None:
     assert [len(some) for _, some in sent(outbox_of(2, 8, *commands))] == [3, 2]
 
 
+def test_a_line_at_rest_is_taken_before_a_busy_one() -> None:
+    """However little the busy one has to do."""
+    outbox = outbox_of(2, 8, Command(0), Command(0))
+    (_, [_]), (second, [_]) = sent(outbox)
+    outbox.answered(second)
+    later = Command(0)
+    outbox.queued.append(later)
+    assert sent(outbox) == [(second, [later])]
+
+
 def test_a_full_message_waits_for_nothing() -> None:
     """It would not become cheaper: by its bytes, and where a device takes one command at a time, by that."""
     large = [Command(FULL_BYTES) for _ in range(4)]
