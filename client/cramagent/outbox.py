@@ -11,10 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-FULL_BYTES: Final = 1 << 20
-"""A message of so much, or with answers of so much, is full: it waits for nothing."""
-_MOST_BYTES: Final = FULL_BYTES + FULL_BYTES // 4
-"""Of a message of several: where the last one makes it full."""
+from cramwire.transport import FULL_BYTES, TOGETHER_BYTES
 
 
 class Sized(Protocol):
@@ -101,7 +98,7 @@ class Outbox(Generic[_T]):
         count = weight = 0
         for command in self.queued:
             more = weight + command.weight
-            if count and (count >= most or weight >= FULL_BYTES or more > _MOST_BYTES):
+            if count and (count >= most or weight >= FULL_BYTES or more > TOGETHER_BYTES):
                 break
             count, weight = count + 1, more
         return count, weight

@@ -17,6 +17,11 @@ MESSAGE_BYTES: Final = 8 << 20
 COMMANDS_PER_MESSAGE: Final = 64
 """Of an open call. What a message of several commands saves, one of eight has saved nearly all of."""
 
+FULL_BYTES: Final = 1 << 20
+"""A message of several commands that carries so much, or asks for so much, is full."""
+TOGETHER_BYTES: Final = FULL_BYTES + FULL_BYTES // 4
+"""The most that several commands carry, or their answers: the last one made it full."""
+
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),

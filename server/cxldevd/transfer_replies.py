@@ -5,17 +5,15 @@ Those to several commands go together, as far as that keeps none of them waiting
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cramwire.transfer_answers import AROUND, Answers, OneAnswer, put_alone
+from cramwire.transport import TOGETHER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cramwire.transfer_answers import Reply
-
-MESSAGE_BYTES: Final = 1 << 20
-"""Answers go together up to this size; one that is larger goes by itself."""
 
 
 class Replies(Protocol):
@@ -74,6 +72,8 @@ class Together:
     def __init__(self, sizes: Sequence[int]) -> None:
         """`sizes`: bytes of pages in each answer, at most."""
         self._sizes = [size + AROUND for size in sizes]
+        # What a host asked for in one message has room in one.
+        self._most = TOGETHER_BYTES + AROUND * len(sizes)
         self._number = -1
         self._answers: Answers | None = None
         self._before = 0
@@ -124,7 +124,7 @@ class Together:
         """Of a message that begins with the answer of now."""
         capacity = self._sizes[self._number]
         for size in self._sizes[self._number + 1 :]:
-            if capacity + size > MESSAGE_BYTES:
+            if capacity + size > self._most:
                 break
             capacity += size
         return capacity

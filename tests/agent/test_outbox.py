@@ -9,7 +9,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cramagent.outbox import FULL_BYTES, Line, Outbox
+from cramagent.outbox import Line, Outbox
+from cramwire.transport import FULL_BYTES, TOGETHER_BYTES
 
 PAGE = 4096
 
@@ -121,7 +122,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for line, commands in sent(self.outbox):
             assert [self.expected.popleft() for _ in commands] == commands
             assert 1 <= len(commands) <= self.outbox.most_commands
-            assert len(commands) == 1 or sum(one.weight for one in commands) <= 1.25 * FULL_BYTES
+            assert len(commands) == 1 or sum(one.weight for one in commands) <= TOGETHER_BYTES
             self.sent.setdefault(line, deque()).extend(commands)
 
     @precondition(lambda self: any(self.sent.values()))

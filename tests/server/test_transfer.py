@@ -24,7 +24,7 @@ from cramwire.transfer_messages import (
     put_write_command,
     take_answers,
 )
-from cramwire.transport import COMMANDS_PER_MESSAGE
+from cramwire.transport import COMMANDS_PER_MESSAGE, TOGETHER_BYTES
 from cramwire.v1 import memory_pb2, operator_pb2, types_pb2
 from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose
 from stall_helpers import stalled_codec
@@ -367,7 +367,7 @@ def test_several_commands_in_a_message_are_as_if_each_had_its_own(host: Host, tr
 
 
 def test_answers_that_are_large_go_by_themselves(host: Host, transfer: Open) -> None:
-    """Small ones together, up to a MiB: no end of either is kept in memory."""
+    """Small ones together, up to a MiB and a quarter: no end of either is kept in memory."""
     data = prose(256)
     transfer.send(together(write(host, 0, data), *[read(host, 0, 256)] * 3, *[read(host, 0, 64)] * 7))
     assert transfer.answer().accepted_pages == 256
@@ -375,7 +375,17 @@ def test_answers_that_are_large_go_by_themselves(host: Host, transfer: Open) -> 
         assert bytes(transfer.answer().data) == data
     for _ in range(7):
         assert bytes(transfer.answer().data) == data[: 64 * PAGE]
-    assert transfer.received == 7
+    assert transfer.received == 5
+
+
+@pytest.mark.parametrize("sizes", [(64, 64, 64, 64), (255, 65), (1,) * 64])
+def test_a_full_message_is_answered_in_one(host: Host, transfer: Open, sizes: tuple[int, ...]) -> None:
+    """Reads that a host may send together are answered together: a second answer would cost as much again."""
+    assert sum(sizes) * PAGE <= TOGETHER_BYTES
+    transfer.send(together(*[read(host, 0, pages) for pages in sizes]))
+    for pages in sizes:
+        assert len(transfer.answer().data) == pages * PAGE
+    assert transfer.received == 1
 
 
 @pytest.mark.parametrize(
