@@ -10,7 +10,7 @@ from cxldev.codec import PageCodec
 from server_helpers import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pytest
 
@@ -37,6 +37,7 @@ class Stall:
 def stalled_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
     """The first write stands still in its codec."""
     stall, compress, compress_single = Stall(), PageCodec.compress, PageCodec.compress_single
+    compress_several = PageCodec.compress_several
 
     def slowly(self: PageCodec, data: Buffer) -> CompressedPages:
         stall.pass_by()
@@ -46,8 +47,13 @@ def stalled_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
         stall.pass_by()
         return compress_single(self, page)
 
+    def slowly_several(self: PageCodec, parts: Sequence[Buffer]) -> CompressedPages:
+        stall.pass_by()
+        return compress_several(self, parts)
+
     with monkeypatch.context() as patch:
         patch.setattr(PageCodec, "compress", slowly)
+        patch.setattr(PageCodec, "compress_several", slowly_several)
         patch.setattr(PageCodec, "compress_single", slowly_single)
         try:
             yield stall

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 import zstandard
@@ -160,15 +160,35 @@ class PageCodec:
         count = view.nbytes // PAGE_BYTES
         if count == 1:
             return self.compress_single(view).alone()
+        return self._compress_all((view,))
+
+    def compress_several(self, parts: Sequence[Buffer]) -> CompressedPages:
+        """As `compress`, of pages that lie in several places, in order: zstd is set up once for all."""
+        if len(parts) == 1:
+            return self.compress(parts[0])
+        views = [memoryview(part) for part in parts]
+        if any(view.nbytes % PAGE_BYTES for view in views):
+            raise DataLength(f"{[view.nbytes for view in views]} bytes are not whole pages of {PAGE_BYTES}")
+        return self._compress_all(views)
+
+    def _compress_all(self, views: Sequence[memoryview]) -> CompressedPages:
+        count = sum(view.nbytes for view in views) // PAGE_BYTES
         words = np.zeros(count, np.uint64)
-        starts = np.arange(0, view.nbytes, PAGE_BYTES, dtype=np.uint64)
-        filled = []
-        for index in _perhaps_filled(view):
-            word = _filling_word(view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
-            if word is not None:
-                words[index] = word
-                filled.append(index)
-        frames = self._frames(view, np.delete(starts, filled) if filled else starts)
+        filled: list[int] = []
+        others: list[tuple[memoryview, NDArray[np.uint64]]] = []
+        first = 0
+        for view in views:
+            starts = np.arange(0, view.nbytes, PAGE_BYTES, dtype=np.uint64)
+            here = []
+            for index in _perhaps_filled(view):
+                word = _filling_word(view[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
+                if word is not None:
+                    words[first + index] = word
+                    here.append(index)
+            others.append((view, np.delete(starts, here) if here else starts))
+            filled += [first + index for index in here]
+            first += len(starts)
+        frames = self._frames(others)
         for index in filled:  # ascending: each is put where it belongs
             frames.insert(index, b"")
         sizes = np.fromiter(map(len, frames), np.int64, count)
@@ -183,15 +203,26 @@ class PageCodec:
         size = len(frame)
         return PackedPage(media_bytes_of(size), size, 0, frame)
 
-    def _frames(self, view: memoryview, starts: NDArray[np.uint64]) -> list[Buffer]:
-        """One frame for each of these pages."""
-        if len(starts) < _MULTI_COMPRESS:
+    def _frames(self, pages: Sequence[tuple[memoryview, NDArray[np.uint64]]]) -> list[Buffer]:
+        """One frame for each of these pages: where they lie, and at which bytes each begins."""
+        if sum(len(starts) for _, starts in pages) < _MULTI_COMPRESS:
             compress = self._compressor.compress
-            return [compress(view[start : start + PAGE_BYTES]) for start in starts.tolist()]
-        segments = np.full((len(starts), 2), PAGE_BYTES, np.uint64)
-        segments[:, 0] = starts
-        pages = zstandard.BufferWithSegments(view, segments.data.cast("B"))
-        several = self._compressor.multi_compress_to_buffer(pages, threads=1)
+            return [
+                compress(view[start : start + PAGE_BYTES])
+                for view, starts in pages
+                for start in starts.tolist()
+            ]
+        buffers = []
+        for view, starts in pages:
+            if len(starts):
+                segments = np.full((len(starts), 2), PAGE_BYTES, np.uint64)
+                segments[:, 0] = starts
+                buffers.append(zstandard.BufferWithSegments(view, segments.data.cast("B")))
+        # Its author left its types out.
+        joined: Any = zstandard.BufferWithSegmentsCollection
+        several = self._compressor.multi_compress_to_buffer(
+            buffers[0] if len(buffers) == 1 else joined(*buffers), threads=1
+        )
         # Its segments are buffers with a length; the stubs do not say so.
         return list(cast("Iterable[Buffer]", several))
 

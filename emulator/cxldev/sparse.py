@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,13 +19,18 @@ _SMALL_BYTES: Final = 1 << 20
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def sparse_memory(size: int) -> memoryview:
+def sparse_memory(size: int, *, dense: bool = False) -> memoryview:
     """Zeroed, writable, flat memory of `size` bytes; pages exist from the first write on.
 
-    It is unmapped when the last view of it is gone.
+    It is unmapped when the last view of it is gone. `dense`: it is filled from the beginning, and read at
+    random: the system may use huge pages, which need fewer entries of its caches of addresses.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    return memoryview(mmap.mmap(-1, max(size, 1), flags=flags))[:size]
+    mapped = mmap.mmap(-1, max(size, 1), flags=flags)
+    if dense:
+        with contextlib.suppress(OSError):  # a kernel without them
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)[:size]
 
 
 def let_memory_go(memory: memoryview, start: int, length: int) -> None:

@@ -65,7 +65,7 @@ def store_pages(
     accepted = decision.accepted
     if accepted:
         kinds = page_kinds(packed.sizes[:accepted], sectors[:accepted], PAGE_BYTES // sector)
-        _enter(power, region, pages, packed, kinds=kinds, sectors=sectors, held=held, decision=decision)
+        enter_pages(power, region, pages, packed, kinds=kinds, sectors=sectors, held=held, decision=decision)
         device_ns += power.latency.of_write(
             region.number, pages[:accepted], kinds, sectors[:accepted], in_flight_pages
         )
@@ -127,7 +127,7 @@ def _stage(
     pages = pages[:count]
     held = region.table.held(pages)
     kinds = np.full(count, STAGED, np.uint8)
-    _enter(
+    enter_pages(
         power,
         region,
         pages,
@@ -144,7 +144,7 @@ def _stage(
     )
 
 
-def _enter(
+def enter_pages(
     power: PowerOn,
     region: Region,
     pages: NDArray[np.int64],

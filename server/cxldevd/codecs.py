@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from cxldev.codec import PageCodec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cxldev.codec import Buffer, CompressedPages, ExpandedPages, PackedPage, StoredPages
 
 
@@ -33,6 +35,14 @@ class Codecs:
         codec = self._take()
         try:
             return codec.compress(data)
+        finally:
+            self._idle.append(codec)
+
+    def compress_several(self, parts: Sequence[Buffer]) -> CompressedPages:
+        """As `PageCodec.compress_several`."""
+        codec = self._take()
+        try:
+            return codec.compress_several(parts)
         finally:
             self._idle.append(codec)
 

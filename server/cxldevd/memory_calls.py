@@ -17,6 +17,7 @@ from cxldev.outcomes import ReadOutcome
 from cxldev.single_pages import read_again, read_single, write_single
 from cxldevd import from_wire
 from cxldevd.codecs import Codecs
+from cxldevd.small_commands import SmallCommands
 from cxldevd.turns import PARTS_AT_ONCE, WRITTEN_PART
 from cxldevd.waiting import CallerGone, pause, ring_when_gone
 
@@ -88,6 +89,10 @@ class MemoryCalls:
         self._stages = config.staging.bytes > 0
         self._most_bytes = config.max_pages_per_request * PAGE_BYTES
         self._codecs = Codecs(config.zstd_level)
+        self.small: SmallCommands | None = None
+        """Carries out several at once; None: each is to take its time."""
+        if not time_dilation:
+            self.small = SmallCommands(runtime, hosts, turns, in_flight, self._codecs)
         self._of_thread = _OfThread()
 
     # -- as gRPC calls them ----------------------------------------------------------------------

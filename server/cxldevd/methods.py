@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cramwire.page_messages import take_read_request, take_write_request
 from cramwire.v1 import device_pb2, memory_pb2, operator_pb2
-from cxldevd.transfer import OPERATION
+from cxldevd.transfer_commands import OPERATION
 
 if TYPE_CHECKING:
     from cxldevd.calls import Service

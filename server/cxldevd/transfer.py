@@ -8,58 +8,36 @@ of one message are one behind the other, too: what they save is grpc's share of 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from cramwire import transfer_messages
 from cramwire.request_id import message_id
-from cramwire.transport import COMMANDS_PER_MESSAGE
-from cxldev.errors import CommandLost, DeviceError, InvalidField, SessionError, TooMany
+from cxldev.errors import CommandLost, DeviceError, SessionError
 from cxldev.outcomes import SessionRef
+from cxldevd.at_once import AtOnce
 from cxldevd.call_lines import SLOW_NS
 from cxldevd.calls import Asked
 from cxldevd.pools import ender, settles
+from cxldevd.transfer_commands import OPERATION, commands_of
 from cxldevd.transfer_replies import Alone, Together
 from cxldevd.waiting import CallerGone, PatientCaller, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from cramwire.page_messages import Buffer
     from cramwire.transfer_answers import Reply
-    from cramwire.transfer_messages import Taken
     from cxldevd.calls import Guard
     from cxldevd.memory_calls import MemoryCalls
     from cxldevd.pools import CountedPool
     from cxldevd.runtime import Runtime
     from cxldevd.slots import Slots
+    from cxldevd.transfer_commands import TransferCommand
     from cxldevd.transfer_replies import Replies
     from cxldevd.waiting import Caller
 
-OPERATION: Final = "transfer"
 _DRAINS: Final = "the service is shutting down; try again when it is back"
-_UNKNOWN: Final = "the message holds no command that this device knows: write, read or trim"
-_MIXED: Final = "the message holds one command and several others: put it among them"
-
-
-class _Command(NamedTuple):
-    """One command of a message."""
-
-    message: Buffer
-    """As one of its own."""
-    taken: Taken | DeviceError
-    """What it asks for, or why that is nothing."""
-
-    @property
-    def operation(self) -> str:
-        """What it is counted as."""
-        return OPERATION if isinstance(self.taken, DeviceError) else self.taken[0]
-
-    @property
-    def request(self) -> Any:
-        """None: it asks for nothing."""
-        return None if isinstance(self.taken, DeviceError) else self.taken[1]
 
 
 class Transfers:
@@ -74,6 +52,7 @@ class Transfers:
         self._resting: set[Callable[[str], bool]] = set()
         """What ends them."""
         self._calls = calls
+        self._at_once = None if calls.small is None else AtOnce(calls.small, guard)
         self._answers: dict[str, Callable[[Any, Caller, Reply], None]] = {
             "write": lambda request, caller, reply: reply.put(
                 transfer_messages.put_answer(transfer_messages.WRITE, calls.write(request, caller))
@@ -104,7 +83,7 @@ class Transfers:
         if message is None:
             return
         settles()
-        commands = _commands(message)
+        commands = commands_of(message)
         try:
             holder = self._holder(commands[0], context)
         except DeviceError:
@@ -116,7 +95,7 @@ class Transfers:
                 message = self._next(messages, end)
                 if message is None:
                     return
-                commands = _commands(message)
+                commands = commands_of(message)
 
     def _next(self, messages: Iterator[bytes], end: Callable[[str], bool]) -> bytes | None:
         with self._lock:
@@ -131,7 +110,7 @@ class Transfers:
         self._runtime.refuse_if_draining()
         return message
 
-    def _holder(self, command: _Command, context: grpc.ServicerContext) -> str:
+    def _holder(self, command: TransferCommand, context: grpc.ServicerContext) -> str:
         """The host whose call this is: that of the first command. Raises DeviceError."""
         if isinstance(command.taken, DeviceError):
             raise command.taken
@@ -142,30 +121,34 @@ class Transfers:
             return device.host_of(SessionRef(request.session, request.generation), now_ns)
 
     def _answer(
-        self, commands: Sequence[_Command], context: grpc.ServicerContext
+        self, commands: Sequence[TransferCommand], context: grpc.ServicerContext
     ) -> Generator[bytes, None, bool]:
         """Answer a message, in one or several; whether there can be another."""
         replies: Replies = Alone()
         if len(commands) > 1:
             replies = Together([self._most_answered(command) for command in commands])
-        for number, command in enumerate(commands):
-            if number and self._runtime.draining:
+        done = 0
+        while done < len(commands):
+            if done and self._runtime.draining:
                 yield from replies.all()
                 self._runtime.refuse_if_draining()
             yield from replies.make_room()
-            goes_on = yield from self._carry_out(command, context, replies)
-            if not goes_on:
-                yield from replies.all()
-                return False
+            together = self._at_once.carry_out(commands[done:], context, replies) if self._at_once else 0
+            if not together:
+                goes_on = yield from self._carry_out(commands[done], context, replies)
+                if not goes_on:
+                    yield from replies.all()
+                    return False
+            done += together or 1
         yield from replies.all()
         return True
 
-    def _most_answered(self, command: _Command) -> int:
+    def _most_answered(self, command: TransferCommand) -> int:
         """Bytes of pages in the answer."""
         return self._calls.most_read(command.request) if command.operation == "read" else 0
 
     def _carry_out(
-        self, command: _Command, context: grpc.ServicerContext, replies: Replies
+        self, command: TransferCommand, context: grpc.ServicerContext, replies: Replies
     ) -> Generator[bytes, None, bool]:
         """One command, counted and timed as a call by itself; and whether there can be another."""
         guard, operation, request = self._guard, command.operation, command.request
@@ -198,7 +181,7 @@ class Transfers:
         return goes_on
 
     def _refused(
-        self, command: _Command, context: grpc.ServicerContext, caller: Caller, reply: Reply
+        self, command: TransferCommand, context: grpc.ServicerContext, caller: Caller, reply: Reply
     ) -> Exception | None:
         """Carry a command out, up to what it is to wait for. Why not, if not: a bug is one command's, too."""
         try:
@@ -210,7 +193,7 @@ class Transfers:
         return None
 
     def _wait(
-        self, command: _Command, context: grpc.ServicerContext, error: Exception | None, ns: int
+        self, command: TransferCommand, context: grpc.ServicerContext, error: Exception | None, ns: int
     ) -> Exception | None:
         """What keeps an answer back, or delays it; what the command then ends with."""
         guard = self._guard
@@ -223,21 +206,6 @@ class Transfers:
         except CallerGone as gone:
             return gone
         return error
-
-
-def _commands(message: bytes) -> list[_Command]:
-    """All that a message asks for. It is refused as a whole where it asks for too much.
-
-    Raises:
-        DecodeError: it, or one of them, is no message.
-    """
-    several = transfer_messages.take_commands(message)
-    if several is None:
-        return [_Command(message, InvalidField(_MIXED))]
-    if len(several) > COMMANDS_PER_MESSAGE:
-        why = f"{len(several)} commands in one message; {COMMANDS_PER_MESSAGE} at most: split it"
-        return [_Command(message, TooMany(why))]
-    return [_Command(one, transfer_messages.take_command(one) or InvalidField(_UNKNOWN)) for one in several]
 
 
 class TransferCall:

@@ -23,6 +23,22 @@ class Replies(Protocol):
         """For the next answer: what has to leave first."""
         ...
 
+    def fitting(self, count: int) -> int:
+        """Of so many answers, that of now and those behind it: how many the message of now has room for."""
+        ...
+
+    def next_room(self) -> None:
+        """For one of those, behind that of now."""
+        ...
+
+    def mark(self) -> tuple[int, int]:
+        """The answer of now begins here."""
+        ...
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Whatever was answered since is void. Nothing has left meanwhile."""
+        ...
+
     @property
     def reply(self) -> Reply:
         """Where the answer of now goes."""
@@ -50,6 +66,21 @@ class Alone:
     def make_room(self) -> Iterator[bytes]:
         """See `Replies`."""
         return iter(())
+
+    def fitting(self, count: int) -> int:
+        """See `Replies`."""
+        return min(count, 1)
+
+    def next_room(self) -> None:
+        """See `Replies`: there is none."""
+        raise AssertionError("a message of one command has one answer")
+
+    def mark(self) -> tuple[int, int]:
+        """See `Replies`."""
+        return 0, 0
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """See `Replies`."""
 
     def refuse(self, refusal: bytes) -> Iterator[bytes]:
         """See `Replies`."""
@@ -87,6 +118,29 @@ class Together:
         if self._answers is None:
             self._answers = Answers(self._capacity())
         self._before = self._answers.end
+
+    def fitting(self, count: int) -> int:
+        """See `Replies`."""
+        total = 0
+        for number, size in enumerate(self._sizes[self._number : self._number + count]):
+            total += size
+            if not self.reply.fits(total):
+                return number
+        return count
+
+    def next_room(self) -> None:
+        """See `Replies`."""
+        self._number += 1
+        self._before = self.reply.end
+
+    def mark(self) -> tuple[int, int]:
+        """See `Replies`."""
+        return self._number, self.reply.end
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """See `Replies`."""
+        self._number, self.reply.end = mark
+        self._before = self.reply.end
 
     @property
     def reply(self) -> Answers:

@@ -26,9 +26,9 @@ SMALL_IN_FLIGHT: Final = 8
 _SMALL: Final = 64
 _PAGES_AT_MOST: Final = {1: 1024, 16: 4096}
 """Pages of a round where a batch is small and the whole corpus would take too long."""
-_PASSES: Final = {256: 4, 1024: 4}
-"""Times that a round goes through the corpus where a batch is large: while the first calls begin and the last
-ones end, not all are under way, and of 16 calls that is a good part."""
+_PASSES: Final = {64: 4, 256: 4, 1024: 4}
+"""Times that a round goes through the corpus: while the first calls begin and the last ones end, not all are
+under way. Of 16 calls that is a good part, and of 256 as long."""
 
 
 @dataclass(frozen=True, slots=True)
