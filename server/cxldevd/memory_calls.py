@@ -160,7 +160,6 @@ class MemoryCalls:
         Once all of the request is found right, `fetch` is called for one part of its bytes after the other,
         from one to before another; no more than `pages_of_thread` takes, and nothing of them is kept.
         """
-        _still_there(caller)
         host = self._hosts.name(ref)
         with self._runtime.device() as (device, now_ns):
             ticket = device.begin_write(ref, dpas, data_bytes, now_ns)
@@ -168,6 +167,8 @@ class MemoryCalls:
         with self._in_flight.hold(count, host):
             try:
                 with self._turns.of_pages(host, count, written=True) as turn:
+                    # It may have waited until nobody wanted it.
+                    _still_there(caller)
                     pages = self._compress(fetch, count, turn)
                     with self._runtime.device() as (device, now_ns):
                         # Not only before: who gave this call up may have stored newer bytes meanwhile.
@@ -186,11 +187,11 @@ class MemoryCalls:
         """As `store`, for one page: compressed in less time than it takes to have the device twice."""
         if self._stages:
             return self.store(ref, _dpas_of(dpa), PAGE_BYTES, lambda *_: page, caller)
-        _still_there(caller)
         host, in_flight, runtime = self._hosts.name(ref), self._in_flight, self._runtime
         in_flight.add(1, host)
         try:
             with self._turns.of_pages(host, 1, written=True):
+                _still_there(caller)
                 packed = self._codecs.compress_single(page)
                 device, now_ns = runtime.enter()
                 try:
@@ -216,12 +217,12 @@ class MemoryCalls:
         self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview, caller: Caller
     ) -> ReadOutcome:
         """Read pages; several go to the beginning of `into`, one stands for itself."""
-        _still_there(caller)
         host = self._hosts.name(ref)
         pages = min(len(dpas), self._runtime.config.max_pages_per_request)
         with self._in_flight.hold(pages, host):
             try:
                 with self._turns.of_pages(host, pages, written=False) as turn:
+                    _still_there(caller)
                     outcome = self._read(ref, dpas, into, turn)
             except Poisoned as lost:
                 self._spend("read", lost.device_ns, lost.wall_ns, caller)
@@ -231,11 +232,11 @@ class MemoryCalls:
 
     def load_one(self, ref: SessionRef, dpa: int, caller: Caller) -> ReadOutcome:
         """As `load`, for one page: the device is had once, and nothing stays open meanwhile."""
-        _still_there(caller)
         host, in_flight, runtime = self._hosts.name(ref), self._in_flight, self._runtime
         in_flight.add(1, host)
         try:
             with self._turns.of_pages(host, 1, written=False):
+                _still_there(caller)
                 device, now_ns = runtime.enter()
                 try:
                     held = read_single(device, ref, dpa, now_ns, in_flight_pages=in_flight.pages - 1)

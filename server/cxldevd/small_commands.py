@@ -99,6 +99,9 @@ class SmallCommands:
             return None
         count = ticket.count
         with self._in_flight.hold(count, host), self._turns.of_pages(host, count, written=True) as turn:
+            # It may have waited until nobody wanted it.
+            if not caller.is_active():
+                return None
             packed = self._compress(asked, [request.data for request in requests], turn)
             with self._runtime.device() as (device, now_ns):
                 # Who gave this call up may have stored newer bytes meanwhile.

@@ -9,16 +9,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cramwire.v1 import memory_pb2, operator_pb2, types_pb2
 from cxldevd import from_wire
-from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, noise, prose, refused
+from server_helpers import DEADLINE_S, PAGE, SECOND, Bench, Host, bench_of, dpas, noise, prose, refused
 from stall_helpers import Stall, stalled_codec
+from transfer_helpers import waits_for
 
 if TYPE_CHECKING:
     import pytest
 
 
 def start_write(host: Host, data: bytes) -> Any:
-    """A write of page 0 whose answer is not waited for."""
-    request = memory_pb2.WriteRequest(dpas=[0], data=data, **host.ref)
+    """A write of pages from 0 on whose answer is not waited for."""
+    request = memory_pb2.WriteRequest(dpas=dpas(0, len(data) // PAGE), data=data, **host.ref)
     return host.bench.memory.Write.future(request, timeout=DEADLINE_S)
 
 
@@ -52,13 +53,15 @@ def test_a_write_whose_caller_is_gone_is_not_compressed(monkeypatch: pytest.Monk
     """It waited behind others until nobody wanted it."""
     with bench_of(settings={"workers": 1}) as bench, stalled_codec(monkeypatch) as stall:
         host = bench.attach()
-        first = start_write(host, prose(1, 1))
+        first = start_write(host, prose(16, 1))
         assert stall.reached.wait(DEADLINE_S)
-        second = start_write(host, prose(1, 2))
+        second = start_write(host, prose(16, 2))  # not so small that it would pass by
+        waits_for(lambda: bench.service.turns.waiting)
         give_up(bench, second)
         stall.go.set()
-        assert first.result().accepted_pages == 1
-        assert host.read(0, 1) == prose(1, 1)
+        assert first.result().accepted_pages == 16
+        assert host.read(0, 16) == prose(16, 1)
+        wait_idle(bench)
         assert stall.passed == 1
 
 
