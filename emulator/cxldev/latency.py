@@ -18,7 +18,7 @@ The block cache is direct-mapped by page number. A command looks up all its page
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,13 @@ _REGION_SHIFT: Final = 44
 """Page numbers of emulated devices are far below 2^44."""
 _REGIONS: Final = 1 << 18
 """Region numbers are told apart modulo this: what is left of 63 bits, with room to spare."""
+
+
+class CachedBefore(NamedTuple):
+    """Some places of the block cache, and what they held."""
+
+    slots: NDArray[np.int64]
+    tags: NDArray[np.int64]
 
 
 class LatencyModel:
@@ -132,6 +139,15 @@ class LatencyModel:
             tags = _tags(region, pages)
             slots = tags % self._slots
             self._tags[slots[self._tags[slots] == tags]] = -1
+
+    def cached_before(self, region: int, pages: NDArray[np.int64]) -> CachedBefore:
+        """What the block cache holds where these pages would go."""
+        slots = _tags(region, pages) % self._slots if self._slots else pages[:0]
+        return CachedBefore(slots, self._tags[slots])
+
+    def put_back(self, before: CachedBefore) -> None:
+        """What was read since was not read."""
+        self._tags[before.slots] = before.tags
 
     def _fill(self, region: int, pages: NDArray[np.int64]) -> None:
         if self._slots:

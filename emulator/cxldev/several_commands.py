@@ -11,7 +11,7 @@ Watermarks are looked at once, behind all writes, as behind one large write.
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cxldev.codec import CompressedPages
     from cxldev.device import Device
+    from cxldev.latency import CachedBefore
     from cxldev.outcomes import ReadTicket, SessionRef
 
 
@@ -47,9 +48,11 @@ def begin_writes(
     region = power.regions.find(ref)
     if power.faults.armed or power.staging is not None:
         return None
-    return WriteTicket(
-        ref, page_numbers(dpas, region.pages, device.config.max_pages_per_request), region.pages
-    )
+    pages = page_numbers(dpas, region.pages, device.config.max_pages_per_request)
+    # Where they might not fit, they would be compressed for nothing, and again one by one.
+    if not power.room(region).covers(len(pages) * (PAGE_BYTES + device.config.metadata_bytes)):
+        return None
+    return WriteTicket(ref, pages, region.pages)
 
 
 def commit_writes(
@@ -86,6 +89,17 @@ def commit_writes(
     return [WriteOutcome(size, ns, 0) for size, ns in zip(counts, device_ns, strict=True)]
 
 
+class Reads(NamedTuple):
+    """Several reads that are under way."""
+
+    ticket: ReadTicket
+    """For the pages of all."""
+    device_ns: list[int]
+    """What each takes on the device."""
+    cached: CachedBefore
+    """What the block cache is to hold again if nothing comes of them."""
+
+
 def begin_reads(
     device: Device,
     ref: SessionRef,
@@ -94,11 +108,8 @@ def begin_reads(
     now_ns: int,
     *,
     in_flight_pages: int,
-) -> tuple[ReadTicket, list[int]] | None:
-    """Look up all pages, `counts` of each read: a ticket, and the device time of each read, ns.
-
-    The ticket must be ended, by `end_reads`; or, if a page turns out damaged, by `Device.abandon_read`: then
-    nothing was read, and each read is to be carried out by itself.
+) -> Reads | None:
+    """Look up all pages, `counts` of each read. They must be ended, by `end_reads` or `abandon_reads`.
 
     Raises:
         As `begin_writes`.
@@ -113,20 +124,27 @@ def begin_reads(
         return None
     ticket = open_read(power, region, ref, pages)
     kinds, sectors = ticket.stored.kinds, ticket.sectors
+    cached = power.latency.cached_before(region.number, pages)
     device_ns = [
         power.latency.of_read(region.number, pages[part], kinds[part], sectors[part], in_flight_pages)
         for part in _parts(counts)
     ]
-    return ticket, device_ns
+    return Reads(ticket, device_ns, cached)
 
 
-def end_reads(device: Device, ticket: ReadTicket, reads: int, now_ns: int) -> None:
-    """So many reads have what the ticket's pages held when they began, all checked."""
+def end_reads(device: Device, reads: Reads, now_ns: int) -> None:
+    """All have what their pages held when they began, all checked."""
     power = device.power
     power.tick(now_ns)
-    ticket.arena.end_read(ticket.number)
-    power.counters.read_requests += reads
-    power.counters.read_pages += ticket.count
+    reads.ticket.arena.end_read(reads.ticket.number)
+    power.counters.read_requests += len(reads.device_ns)
+    power.counters.read_pages += reads.ticket.count
+
+
+def abandon_reads(device: Device, reads: Reads) -> None:
+    """A page turned out damaged, or something else: each read is to be carried out by itself."""
+    device.abandon_read(reads.ticket)
+    device.power.latency.put_back(reads.cached)
 
 
 def _parts(counts: Sequence[int]) -> list[slice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from cxldevd.transfer_replies import Replies
     from cxldevd.waiting import Caller
 
-_SEVERAL: Final = 2
-
 
 class AtOnce:
     """Writes, and reads, of one session that stand behind one another, as far as they are small."""
@@ -35,43 +33,59 @@ class AtOnce:
         self._small = small
         self._guard = guard
 
-    def carry_out(
-        self, commands: Sequence[TransferCommand], context: grpc.ServicerContext, replies: Replies
-    ) -> int:
-        """Carry out those in front that go together, and answer them: how many that were.
-
-        0: nothing happened, the first of them is to be carried out by itself. `replies` has room for it.
-        """
+    def in_front(self, commands: Sequence[TransferCommand], replies: Replies) -> int:
+        """How many of these, from the first one on, might go together; `replies` has room for that."""
         operation = commands[0].operation
         if operation not in {"write", "read"}:
-            return 0
+            return 1
         alike = takewhile(lambda one: one.operation == operation, commands[: replies.fitting(len(commands))])
-        requests = fit_together((one.request for one in alike), written=operation == "write")
-        if len(requests) < _SEVERAL:
-            return 0
-        guard = self._guard
+        return max(1, len(fit_together((one.request for one in alike), written=operation == "write")))
+
+    def carry_out(
+        self, commands: Sequence[TransferCommand], context: grpc.ServicerContext, replies: Replies
+    ) -> bool:
+        """Carry out those that might go together, and answer them.
+
+        False: nothing happened. Each is to be carried out by itself: to try fewer of them again would take
+        the time of all of them each time.
+        """
+        guard, operation = self._guard, commands[0].operation
+        requests = [one.request for one in commands]
         began_ns = guard.clock.now_ns()
         with guard.metrics.running(operation):
-            carried_out = self._write if operation == "write" else self._read
-            try:
-                if guard.gate is not None:
-                    guard.gate.check(requests[0], context)
-                device_ns = carried_out(requests, context, _Answers(replies))
-            except DeviceError:
-                device_ns = None
+            device_ns = self._tried(operation, requests, context, replies)
             if device_ns is None:
-                return 0
+                return False
             wall_ns = guard.clock.now_ns() - began_ns
-            for command, ns in zip(commands, device_ns, strict=False):
+            for command, ns in zip(commands, device_ns, strict=True):
                 guard.metrics.device_took(operation, ns)
                 guard.metrics.ended(operation, grpc.StatusCode.OK)
                 guard.metrics.took(operation, wall_ns)
                 if wall_ns > SLOW_NS:
                     guard.lines.slow(operation, wall_ns, message_id(command.message), command.request)
-        return len(requests)
+        return True
+
+    def _tried(
+        self,
+        operation: str,
+        requests: Sequence[PageRequest],
+        context: grpc.ServicerContext,
+        replies: Replies,
+    ) -> list[int] | None:
+        """The device time of each, ns; None: nothing happened."""
+        try:
+            if self._guard.gate is not None:
+                self._guard.gate.check(requests[0], context)
+            carried_out = self._write if operation == "write" else self._read
+            return carried_out(requests, context, _Answers(replies))
+        except DeviceError:
+            return None
+        except Exception as error:  # noqa: BLE001 - logged; whose command has met a bug is found out one by one
+            self._guard.lines.failed(operation, error, "", requests[0])
+            return None
 
     def _write(self, requests: Sequence[PageRequest], caller: Caller, answers: _Answers) -> list[int] | None:
-        """The device time of each, ns; None: nothing happened."""
+        """See `_tried`."""
         outcomes = self._small.store(requests, caller)
         if outcomes is None:
             return None
@@ -82,11 +96,11 @@ class AtOnce:
             answers.put(transfer_messages.put_answer(transfer_messages.WRITE, written))
         return [outcome.device_ns for outcome in outcomes]
 
-    def _read(self, requests: Sequence[PageRequest], _caller: Caller, answers: _Answers) -> list[int] | None:
-        """Likewise."""
+    def _read(self, requests: Sequence[PageRequest], caller: Caller, answers: _Answers) -> list[int] | None:
+        """See `_tried`."""
         device_ns = None
         try:
-            device_ns = self._small.load(requests, answers)
+            device_ns = self._small.load(requests, answers, caller)
         finally:
             if device_ns is None:
                 answers.void()

@@ -13,7 +13,7 @@ import numpy as np
 from cxldev.codec import CompressedPages
 from cxldev.config import PAGE_BYTES
 from cxldev.outcomes import SessionRef
-from cxldev.several_commands import begin_reads, begin_writes, commit_writes, end_reads
+from cxldev.several_commands import abandon_reads, begin_reads, begin_writes, commit_writes, end_reads
 from cxldevd.turns import PARTS_AT_ONCE, READ_PART, WRITTEN_PART
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cramwire.page_messages import PageRequest
     from cramwire.transfer_answers import Reply
     from cxldev.codec import Buffer
-    from cxldev.outcomes import ReadTicket, WriteOutcome
+    from cxldev.outcomes import WriteOutcome
+    from cxldev.several_commands import Reads
     from cxldevd import from_wire
     from cxldevd.codecs import Codecs
     from cxldevd.in_flight import InFlight
@@ -110,7 +111,7 @@ class SmallCommands:
                 others = self._in_flight.pages - count
                 return commit_writes(device, ticket, asked.counts, packed, now_ns, in_flight_pages=others)
 
-    def load(self, requests: Sequence[PageRequest], reply: Reply) -> list[int] | None:
+    def load(self, requests: Sequence[PageRequest], reply: Reply, caller: Caller) -> list[int] | None:
         """Read pages into one answer behind the other: the device time of each read, ns.
 
         None: nothing happened, and what was answered is void.
@@ -121,25 +122,26 @@ class SmallCommands:
         asked = _asked(requests)
         count, host = asked.pages, self._hosts.name(asked.ref)
         with self._in_flight.hold(count, host), self._turns.of_pages(host, count, written=False) as turn:
+            if not caller.is_active():
+                return None
             others = self._in_flight.pages - count
             with self._runtime.device() as (device, now_ns):
-                begun = begin_reads(
+                reads = begin_reads(
                     device, asked.ref, asked.dpas, asked.counts, now_ns, in_flight_pages=others
                 )
-            if begun is None:
+            if reads is None:
                 return None
-            ticket, device_ns = begun
             whole = False
             try:
-                whole = self._expand(asked, ticket, device_ns, turn, reply)
+                whole = self._expand(asked, reads, turn, reply)
             finally:
                 # An open read keeps its places from being used anew, for ever.
                 with self._runtime.device() as (device, now_ns):
                     if whole:
-                        end_reads(device, ticket, len(requests), now_ns)
+                        end_reads(device, reads, now_ns)
                     else:
-                        device.abandon_read(ticket)
-            return device_ns if whole else None
+                        abandon_reads(device, reads)
+            return reads.device_ns if whole else None
 
     # -- inside: in parts of whole commands, as large as the turn allows ---------------------------------
 
@@ -154,17 +156,15 @@ class SmallCommands:
             at, left = at + commands, left - pages
         return parts[0] if len(parts) == 1 else CompressedPages.joined(parts)
 
-    def _expand(
-        self, asked: _Asked, ticket: ReadTicket, device_ns: Sequence[int], turn: Turn, reply: Reply
-    ) -> bool:
+    def _expand(self, asked: _Asked, reads: Reads, turn: Turn, reply: Reply) -> bool:
         """Whether all pages are right."""
-        start, most = 0, turn.pages
-        for count, ns in zip(asked.counts, device_ns, strict=True):
+        stored, start, most = reads.ticket.stored, 0, turn.pages
+        for count, ns in zip(asked.counts, reads.device_ns, strict=True):
             if most < count and start:
                 most = turn.next_part(asked.pages - start)
             most -= count
             into = reply.room(count * PAGE_BYTES)
-            expanded = self._codecs.expand(ticket.stored.part(start, start + count), into)
+            expanded = self._codecs.expand(stored.part(start, start + count), into)
             if expanded.bad:
                 return False
             if count == 1:

@@ -127,19 +127,23 @@ class Transfers:
         replies: Replies = Alone()
         if len(commands) > 1:
             replies = Together([self._most_answered(command) for command in commands])
-        done = 0
+        done = alone = 0
         while done < len(commands):
             if done and self._runtime.draining:
                 yield from replies.all()
                 self._runtime.refuse_if_draining()
             yield from replies.make_room()
-            together = self._at_once.carry_out(commands[done:], context, replies) if self._at_once else 0
-            if not together:
-                goes_on = yield from self._carry_out(commands[done], context, replies)
-                if not goes_on:
-                    yield from replies.all()
-                    return False
-            done += together or 1
+            if self._at_once is not None and not alone:
+                alone = self._at_once.in_front(commands[done:], replies)
+                group = commands[done : done + alone]
+                if alone > 1 and self._at_once.carry_out(group, context, replies):
+                    done, alone = done + alone, 0
+                    continue
+            goes_on = yield from self._carry_out(commands[done], context, replies)
+            if not goes_on:
+                yield from replies.all()
+                return False
+            done, alone = done + 1, max(0, alone - 1)
         yield from replies.all()
         return True
 

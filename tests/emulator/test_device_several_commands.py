@@ -7,13 +7,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from cxldev.config import PAGE_BYTES, StagingConfig
 from cxldev.errors import DeviceError, LeaseExpired, OutOfRange, Overlapping
 from cxldev.faults import LatencyFault, PoisonFault
-from cxldev.several_commands import begin_reads, begin_writes, commit_writes, end_reads
+from cxldev.several_commands import abandon_reads, begin_reads, begin_writes, commit_writes, end_reads
 from emulator_helpers import Bench, at, random_page, same_page, small_config, snapshot, zero_page
 
 if TYPE_CHECKING:
@@ -43,11 +44,10 @@ def read_all(bench: Bench, ref: SessionRef, reads: Sequence[list[int]]) -> list[
     begun = begin_reads(bench.device, ref, at(*chain(*reads)), counts, bench.now_ns, in_flight_pages=3)
     if begun is None:
         return None
-    ticket, device_ns = begun
-    data = bytes(bench.codec.expand(ticket.stored).data)
-    end_reads(bench.device, ticket, len(reads), bench.now_ns)
+    data = bytes(bench.codec.expand(begun.ticket.stored).data)
+    end_reads(bench.device, begun, bench.now_ns)
     found, start = [], 0
-    for count, ns in zip(counts, device_ns, strict=True):
+    for count, ns in zip(counts, begun.device_ns, strict=True):
         found.append((data[start * PAGE_BYTES : (start + count) * PAGE_BYTES], ns))
         start += count
     return found
@@ -169,6 +169,23 @@ def test_addresses_that_are_wrong_together_are_refused(
     with pytest.raises(error):
         read_all(bench, ref, pages)
     assert snapshot(bench.device, bench.now_ns) == before
+
+
+def test_reads_that_come_to_nothing_leave_nothing() -> None:
+    """Each is then carried out by itself: no read is open, and the block cache is as it was."""
+    bench = Bench()
+    ref = bench.attach(pages=64)
+    bench.write(ref, 0, KINDS[3] * 8)
+    bench.trim(ref, 0, 8)
+    bench.write(ref, 0, KINDS[3] * 8)
+    bench.device.power.latency.forget(bench.device.power.regions.find(ref).number, np.arange(4))
+    before = snapshot(bench.device, bench.now_ns)
+    reads = begin_reads(bench.device, ref, at(*range(8)), [3, 5], bench.now_ns, in_flight_pages=0)
+    assert reads is not None
+    assert snapshot(bench.device, bench.now_ns) != before
+    abandon_reads(bench.device, reads)
+    assert snapshot(bench.device, bench.now_ns) == before
+    assert not bench.device.power.arena.untidy
 
 
 def test_a_region_that_shrinks_meanwhile() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -34,8 +36,8 @@ def gone_together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
 
     def counting(method: Any) -> Any:
-        def counted(self: SmallCommands, requests: Sequence[PageRequest], more: Any) -> Any:
-            done = method(self, requests, more)
+        def counted(self: SmallCommands, requests: Sequence[PageRequest], *more: Any) -> Any:
+            done = method(self, requests, *more)
             if done is not None:
                 counts.append(len(requests))
             return done
@@ -105,8 +107,11 @@ def test_a_lost_page_is_told_to_whom_it_concerns(bench: Bench, host: Host, trans
     assert bytes(transfer.answer().data) == prose(6)[2 * PAGE : 3 * PAGE]
     assert why(transfer)[0] == "POISONED"
     assert bytes(transfer.answer().data) == prose(6)[3 * PAGE : 4 * PAGE]
+    bench.service.runtime._device.power.latency.forget(1, np.arange(6))
     transfer.send(together(read(host, 2, 2), read(host, 4, 1), read(host, 5, 1)))
-    assert bytes(transfer.answer().data) == prose(6)[2 * PAGE : 4 * PAGE]
+    slow = transfer.answer()
+    assert bytes(slow.data) == prose(6)[2 * PAGE : 4 * PAGE]
+    assert slow.device_ns > 600, "the block cache does not remember what came to nothing"
     assert why(transfer)[0] == "POISONED"
     assert bytes(transfer.answer().data) == prose(6)[5 * PAGE :]
     bench.audit()
@@ -131,6 +136,44 @@ def test_media_that_is_short_is_told_to_whom_it_concerns() -> None:
         transfer.call.cancel()
 
 
+def test_one_that_cannot_go_with_others_is_tried_once(
+    bench: Bench, host: Host, transfer: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or 64 small commands would be as much work as 64 large ones, for nothing."""
+    tried: list[int] = []
+    load = SmallCommands.load
+
+    def counted(self: SmallCommands, requests: Sequence[PageRequest], reply: Any, caller: Any) -> Any:
+        tried.append(len(requests))
+        return load(self, requests, reply, caller)
+
+    monkeypatch.setattr(SmallCommands, "load", counted)
+    host.write(0, prose(70))
+    bench.inject(poison={"host": host.name, "dpas": [31 * PAGE]})
+    transfer.send(together(*[read(host, page, 1) for page in range(32)], trim(host, 0, 1), read(host, 1, 1)))
+    for page in range(31):
+        assert bytes(transfer.answer().data) == prose(70)[page * PAGE : (page + 1) * PAGE]
+    assert why(transfer)[0] == "POISONED"
+    assert transfer.answer().trimmed_pages == 1
+    assert bytes(transfer.answer().data) == prose(70)[PAGE : 2 * PAGE]
+    assert tried == [32]
+
+
+def test_a_bug_is_one_commands(
+    bench: Bench, host: Host, transfer: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong with several is tried one by one; what fails by itself says so, and the call goes on."""
+
+    def broken(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(bench.service.runtime._device.power.arena, "put", broken)
+    transfer.send(together(write(host, 0, prose(1)), write(host, 1, prose(2)), read(host, 0, 1)))
+    assert transfer.answer().accepted_pages == 1
+    assert transfer.answer().code.name == "INTERNAL"
+    assert bytes(transfer.answer().data) == prose(1)
+
+
 def test_a_fault_meets_each_of_them(
     bench: Bench, host: Host, transfer: Open, gone_together: list[int]
 ) -> None:
@@ -139,7 +182,7 @@ def test_a_fault_meets_each_of_them(
     transfer.send(together(write(host, 0, prose(1)), write(host, 1, prose(1)), write(host, 2, prose(1))))
     assert why(transfer)[0] == "COMMAND_REFUSED"
     assert [transfer.answer().accepted_pages for _ in range(2)] == [1, 1]
-    assert gone_together == [2]
+    assert gone_together == []
 
 
 def test_what_was_given_up_stores_nothing(
@@ -155,6 +198,22 @@ def test_what_was_given_up_stores_nothing(
         stall.go.set()
         assert bench.service.open_transfers.wait_below(1)
     assert host.read(0, 2) == prose(2, 2)
+
+
+def test_what_was_given_up_is_not_read(
+    bench: Bench, host: Host, transfer: Open, gone_together: list[int]
+) -> None:
+    """It waited for its turn until nobody wanted it."""
+    with bench.service.turns.of_pages("another", 256, written=True), ExitStack() as turns:
+        for number in range(bench.service.settings.workers - 1):
+            turns.enter_context(bench.service.turns.of_pages(f"another-{number}", 256, written=True))
+        transfer.send(together(read(host, 0, 100), read(host, 100, 100)))
+        waits_for(lambda: bench.service.turns.waiting)
+        transfer.call.cancel()
+        health_pb2_grpc.HealthStub(bench.host_channel).Check(health_pb2.HealthCheckRequest(), timeout=9)
+    assert bench.service.open_transfers.wait_below(1)
+    assert gone_together == []
+    assert bench.service.runtime._device.counters.read_requests == 0
 
 
 def test_a_session_that_ends_meanwhile(
