@@ -162,7 +162,7 @@ def test_one_that_cannot_go_with_others_is_tried_once(
 def test_a_bug_is_one_commands(
     bench: Bench, host: Host, transfer: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes wrong with several is tried one by one; what fails by itself says so, and the call goes on."""
+    """What goes wrong with several is tried one by one; what fails by itself says so; the call goes on."""
 
     def broken(*_: Any) -> None:
         raise MemoryError("no room")
