@@ -51,7 +51,7 @@ class Arena:
         size = 2 * live_bytes + 2 * batch_bytes + SLACK_BYTES
         self.size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         """Of each half."""
-        self.memory = sparse_memory(2 * self.size, dense=True)
+        self.memory = sparse_memory(2 * self.size)
         self.base = 0
         """Where the half begins in which places are handed out."""
         self.top = 0

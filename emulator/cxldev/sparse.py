@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,18 +18,13 @@ _SMALL_BYTES: Final = 1 << 20
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def sparse_memory(size: int, *, dense: bool = False) -> memoryview:
+def sparse_memory(size: int) -> memoryview:
     """Zeroed, writable, flat memory of `size` bytes; pages exist from the first write on.
 
-    It is unmapped when the last view of it is gone. `dense`: it is filled from the beginning, and read at
-    random: the system may use huge pages, which need fewer entries of its caches of addresses.
+    It is unmapped when the last view of it is gone.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    mapped = mmap.mmap(-1, max(size, 1), flags=flags)
-    if dense:
-        with contextlib.suppress(OSError):  # a kernel without them
-            mapped.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(mapped)[:size]
+    return memoryview(mmap.mmap(-1, max(size, 1), flags=flags))[:size]
 
 
 def let_memory_go(memory: memoryview, start: int, length: int) -> None:
