@@ -360,7 +360,7 @@ class Device:
 
     @property
     def power(self) -> PowerOn:
-        """The power-on that is now: for `restore`, which fills that of a new device, and `single_pages`."""
+        """The power-on of now: for `restore`, which fills a new one, `single_pages`, `several_commands`."""
         return self._power
 
     @property

@@ -1,9 +1,9 @@
 """Several commands carried out at once: each as it would be by itself, for the fixed costs of one.
 
 They are small, and numpy's fixed costs are those of hundreds of pages. This takes only what needs no
-decision: no fault is armed, nothing is staged, no page is named twice, poisoned, or does not fit. All else is
-left to `write_path` and `read_path`, which define the rules, command by command: None says so, and that
-nothing has changed.
+decision: no fault is armed, nothing is staged, no page is named twice, all that is written fits, nothing
+that is read is poisoned. All else is left to `write_path` and `read_path`, which define the rules, command by
+command: None says so, and that nothing has changed.
 
 Watermarks are looked at once, behind all writes, as behind one large write.
 """

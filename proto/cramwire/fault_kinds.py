@@ -111,7 +111,9 @@ def _milli(lowest: int, highest: int) -> Callable[[str], int]:
         except (ValueError, OverflowError):
             raise ValueError(f"{text!r} is not a number") from None
         if not lowest <= value <= highest:
-            raise ValueError(f"{text} is not in {lowest / 1000:g}..{highest / 1000:g}, in steps of 0.001")
+            raise ValueError(
+                f"{text} is not in {lowest / 1000:.10g}..{highest / 1000:.10g}, in steps of 0.001"
+            )
         return value
 
     return parse

@@ -318,14 +318,16 @@ class MemoryCalls:
         return ExpandedPages(into[: len(stored) * PAGE_BYTES], tuple(bad))
 
     def _read(self, ref: SessionRef, dpas: from_wire.Addresses, into: memoryview, turn: Turn) -> ReadOutcome:
-        with self._runtime.device() as (device, now_ns):
-            ticket = device.begin_read(ref, dpas, now_ns)
+        ticket = None
         try:
+            with self._runtime.device() as (device, now_ns):
+                ticket = device.begin_read(ref, dpas, now_ns)
             expanded = self._expand(ticket.stored, into, turn)
         except BaseException:
             # An open read keeps its places from being used anew, for ever.
-            with self._runtime.device() as (device, _):
-                device.abandon_read(ticket)
+            if ticket is not None:
+                with self._runtime.device() as (device, _):
+                    device.abandon_read(ticket)
             raise
         with self._runtime.device() as (device, now_ns):
             return device.end_read(

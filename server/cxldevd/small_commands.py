@@ -125,22 +125,23 @@ class SmallCommands:
             if not caller.is_active():
                 return None
             others = self._in_flight.pages - count
-            with self._runtime.device() as (device, now_ns):
-                reads = begin_reads(
-                    device, asked.ref, asked.dpas, asked.counts, now_ns, in_flight_pages=others
-                )
-            if reads is None:
-                return None
-            whole = False
+            reads, whole = None, False
             try:
+                with self._runtime.device() as (device, now_ns):
+                    reads = begin_reads(
+                        device, asked.ref, asked.dpas, asked.counts, now_ns, in_flight_pages=others
+                    )
+                if reads is None:
+                    return None
                 whole = self._expand(asked, reads, turn, reply)
             finally:
                 # An open read keeps its places from being used anew, for ever.
-                with self._runtime.device() as (device, now_ns):
-                    if whole:
-                        end_reads(device, reads, now_ns)
-                    else:
-                        abandon_reads(device, reads)
+                if reads is not None:
+                    with self._runtime.device() as (device, now_ns):
+                        if whole:
+                            end_reads(device, reads, now_ns)
+                        else:
+                            abandon_reads(device, reads)
             return reads.device_ns if whole else None
 
     # -- inside: in parts of whole commands, as large as the turn allows ---------------------------------

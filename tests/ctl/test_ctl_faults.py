@@ -175,3 +175,10 @@ def test_a_busy_device_speaks_for_itself(ctl: Ctl, device: FakeDevice) -> None:
     result = ctl("clear", "--all")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: DEVICE_BUSY: ")
+
+
+def test_a_ratio_out_of_range_is_told_the_range_in_plain_digits(ctl: Ctl) -> None:
+    """One cannot type 4.29497e+06 back."""
+    result = ctl("inject", "ratio-collapse", "--ratio", "0.5")
+    assert result.exit_code == 2
+    assert "0.5 is not in 1..4294967.295, in steps of 0.001" in " ".join(result.stderr.split())

@@ -10,7 +10,10 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import generate_latest
 
+from cramwire.page_messages import pack_dpas
+from cramwire.transfer_messages import put_write_command
 from cxldevd.small_commands import SmallCommands
 from server_helpers import DEADLINE_S, PAGE, Bench, Host, bench_of, noise, prose
 from stall_helpers import stalled_codec
@@ -74,8 +77,10 @@ def test_writes_and_reads_go_together(host: Host, transfer: Open, gone_together:
     host.bench.audit()
 
 
-def test_they_are_counted_one_by_one(bench: Bench, host: Host, transfer: Open) -> None:
-    """By how they ended, how long they took, and in device time."""
+def test_they_are_counted_one_by_one(
+    bench: Bench, host: Host, transfer: Open, gone_together: list[int]
+) -> None:
+    """By how they ended, and how long that took; each has a device time of its own."""
     transfer.send(together(*[write(host, page, prose(2, page)) for page in (0, 2, 4)]))
     assert [transfer.answer().device_ns > 0 for _ in range(3)] == [True] * 3
     transfer.send(together(read(host, 0, 2), read(host, 2, 1)))
@@ -86,6 +91,10 @@ def test_they_are_counted_one_by_one(bench: Bench, host: Host, transfer: Open) -
     assert metrics.ended_by_code()["read", "OK"] == 2
     assert (counters.write_requests, counters.written_pages) == (3, 6)
     assert (counters.read_requests, counters.read_pages) == (2, 3)
+    assert gone_together == [3, 2]
+    scraped = generate_latest(bench.service.registry).decode()
+    assert 'cxldev_request_wall_seconds_count{operation="write"} 3.0' in scraped
+    assert 'cxldev_request_device_seconds_count{operation="read"} 2.0' in scraped
 
 
 def test_one_page_in_two_writes_of_a_message(host: Host, transfer: Open, gone_together: list[int]) -> None:
@@ -265,6 +274,11 @@ def test_with_time_dilation_each_takes_its_time(gone_together: list[int]) -> Non
 def test_wrong_ones_are_told_what_is_wrong(host: Host, transfer: Open) -> None:
     """Beside right ones, which are carried out."""
     short = write(host, 0, prose(2))[:-PAGE]
+    wrong_length = put_write_command(host.session, host.generation, pack_dpas([0, PAGE]), (prose(1),))
+    transfer.send(together(write(host, 5, prose(1)), wrong_length, write(host, 6, prose(1))))
+    assert transfer.answer().accepted_pages == 1
+    assert why(transfer)[0] == "DATA_LENGTH"
+    assert transfer.answer().accepted_pages == 1
     transfer.send(together(write(host, 0, prose(1)), write(host, 300, prose(1)), write(host, 1, prose(1))))
     assert transfer.answer().accepted_pages == 1
     assert why(transfer)[0] == "OUT_OF_RANGE"
