@@ -21,6 +21,7 @@ from cramagent.options import (
     choice,
     option,
     read_config,
+    refuse_unknown,
 )
 from cramagent.patterns import PatternError
 from cramagent.policy.settings import Admission, Mapping, OnBusError, Placement, SettingError, Writeback
@@ -217,6 +218,7 @@ def run(host: str | None, **options: Any) -> int:
     wrong option. A second signal ends the run at once, without looking back. SIGUSR1 lets the host's programs
     stand still (no accesses, nothing new stored; daemons and lease go on), SIGUSR2 lets them go on.
     """
+    refuse_unknown(click.get_current_context(), os.environ)
     if options["state"] is not None and host is None:
         raise click.UsageError("--state: give --host a name that the next run has, too")
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,13 +14,17 @@ from cramwire.traces import parse_endpoint
 from cramwire.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from enum import Enum
     from pathlib import Path
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 ENVIRONMENT = "CRAM_AGENT_"
+TOKEN_VARIABLE: Final = "CRAM_AGENT_TOKEN"  # noqa: S105 - the variable's name
+"""No option: what is on a command line can be seen by everybody."""
+_FROM_KUBERNETES: Final = re.compile(r"CRAM_AGENT_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+"""What it sets for a Service of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,19 @@ def option(name: str, text: str, **rest: Any) -> Callable[[F], F]:
     return click.option(name, help=text, envvar=variable, **rest)
 
 
+def refuse_unknown(ctx: click.Context, environment: Mapping[str, str]) -> None:
+    """Nobody shall think that a misspelt variable does something.
+
+    Raises:
+        click.UsageError: there is a CRAM_AGENT_* that is none of ours, nor one that Kubernetes sets.
+    """
+    known = {parameter.envvar for parameter in ctx.command.params} | {TOKEN_VARIABLE}
+    for variable in sorted(environment):
+        ours = variable.startswith(ENVIRONMENT) and not _FROM_KUBERNETES.fullmatch(variable)
+        if ours and variable not in known:
+            raise click.UsageError(f"{variable}: there is no such option")
+
+
 def choice(kind: type[Enum]) -> click.Choice[str]:
     """The values of an enum, as words."""
     return click.Choice([each.value for each in kind])
@@ -157,4 +175,10 @@ def read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) 
     tables = sorted(key for key, value in values.items() if isinstance(value, kinds[key]))
     if tables:
         raise click.BadParameter(f"{path}: {', '.join(tables)} has one value, not several")
+    for parameter in ctx.command.params:
+        value = values.get(parameter.name or "")
+        if isinstance(value, bool) and not getattr(parameter, "is_flag", False):
+            raise click.BadParameter(f"{path}: {parameter.name} is neither true nor false")
+        if isinstance(value, float) and isinstance(parameter.type, (type(click.INT), BudgetType)):
+            raise click.BadParameter(f"{path}: {parameter.name}: {value} is not a whole number")
     ctx.default_map = {**(ctx.default_map or {}), **values}

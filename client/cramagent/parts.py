@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from cramagent.machine import Plan
 from cramagent.node_client import Region
-from cramagent.options import ENVIRONMENT
+from cramagent.options import TOKEN_VARIABLE
 from cramagent.pace import Pace
 from cramagent.policy.settings import (
     LEAST_DRAM_PAGES,
@@ -192,7 +192,7 @@ def credentials(options: Options) -> ClientCredentials:
         key=options["tls_key"],
         server_name=options["tls_name"],
         token_file=options["token_file"],
-        token=os.environ.get(f"{ENVIRONMENT}TOKEN"),
+        token=os.environ.get(TOKEN_VARIABLE),
     )
 
 

@@ -76,6 +76,8 @@ def _serve(settings: Settings) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # its author left the types out
     _allow_descriptors()
     if settings.ready_file is not None:
+        if not settings.ready_file.parent.is_dir():
+            _fail(f"--ready-file: {settings.ready_file.parent} is no folder", _WRONG_SETTINGS)
         _with_ready_file(settings.ready_file, None)  # nobody shall read the one of an earlier run
     told_to_end = threading.Event()
     received, told = os.pipe()

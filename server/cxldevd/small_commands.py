@@ -142,7 +142,7 @@ class SmallCommands:
                             end_reads(device, reads, now_ns)
                         else:
                             abandon_reads(device, reads)
-            return reads.device_ns if whole else None
+            return reads.device_ns if reads is not None and whole else None
 
     # -- inside: in parts of whole commands, as large as the turn allows ---------------------------------
 

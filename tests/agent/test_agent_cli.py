@@ -138,6 +138,10 @@ def test_a_settings_file_is_read(capsys: pytest.CaptureFixture[str], tmp_path: P
         ("budget = [1, 2]", "budget has one value, not several"),
         ("budget = ", "agent.toml: Invalid value"),
         ("budget = -1", "Invalid value for '--budget'"),
+        ("budget = true", "agent.toml: budget is neither true nor false"),
+        ("budget = 1.5", "agent.toml: budget: 1.5 is not a whole number"),
+        ("pages = 16.0", "agent.toml: pages: 16.0 is not a whole number"),
+        ("max-pages = false", "agent.toml: max_pages is neither true nor false"),
     ],
 )
 def test_a_wrong_settings_file_is_one_line(
@@ -209,3 +213,18 @@ def test_amounts(text: str, pages: int) -> None:
     amount = AmountType().convert(text, None, None)
     assert isinstance(amount, Amount)
     assert amount.pages(1000) == pages
+
+
+def test_a_misspelt_variable_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As cxldevd does; what Kubernetes sets for a Service of our name is left alone, and so is the token."""
+    monkeypatch.setenv("CRAM_AGENT_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("CRAM_AGENT_PORT_9464_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("CRAM_AGENT_TOKEN", "secret")
+    code, _, err = call(capsys, *RUN, "--device", "nowhere")
+    assert "write HOST:PORT" in err
+    monkeypatch.setenv("CRAM_AGENT_BUDGETS", "7")
+    code, _, err = call(capsys, *RUN)
+    assert code == 2
+    assert err == "cram-agent: CRAM_AGENT_BUDGETS: there is no such option; see --help\n"

@@ -219,10 +219,13 @@ def test_a_taken_port_is_one_line_and_exit_1(tmp_path: Path) -> None:
 
 
 def test_a_ready_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """One line, after an orderly end: who started it waits for a file that will not come."""
-    ended = run(*ANYWHERE, "--log-level", "error", "--ready-file", str(tmp_path / "none" / "ready.json"))
-    assert ended.returncode == 1
-    assert ended.stderr == f"cxldevd: --ready-file: {tmp_path}/none/ready.json: No such file or directory\n"
+    """One line, before it serves: who started it waits for a file that will not come."""
+    ended = run(*ANYWHERE, "--ready-file", str(tmp_path / "none" / "ready.json"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"cxldevd: --ready-file: {tmp_path}/none is no folder\n"
+    ended = run(*ANYWHERE, "--ready-file", str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cxldevd: --ready-file: {tmp_path}: Is a directory\n"
 
 
 def test_the_ready_file_goes_with_the_process(tmp_path: Path) -> None:
