@@ -134,6 +134,7 @@ class SmallCommands:
                 if reads is None:
                     return None
                 whole = self._expand(asked, reads, turn, reply)
+                return reads.device_ns if whole else None
             finally:
                 # An open read keeps its places from being used anew, for ever.
                 if reads is not None:
@@ -142,7 +143,6 @@ class SmallCommands:
                             end_reads(device, reads, now_ns)
                         else:
                             abandon_reads(device, reads)
-            return reads.device_ns if reads is not None and whole else None
 
     # -- inside: in parts of whole commands, as large as the turn allows ---------------------------------
 
