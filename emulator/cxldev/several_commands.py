@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cxldev.codec import CompressedPages
     from cxldev.device import Device
-    from cxldev.latency import CachedBefore
+    from cxldev.latency import CachedBefore, LatencyModel
     from cxldev.outcomes import ReadTicket, SessionRef
 
 
@@ -96,8 +96,10 @@ class Reads(NamedTuple):
     """For the pages of all."""
     device_ns: list[int]
     """What each takes on the device."""
+    latency: LatencyModel
+    """Of the power-on that they began in."""
     cached: CachedBefore
-    """What the block cache is to hold again if nothing comes of them."""
+    """What its block cache is to hold again if nothing comes of them."""
 
 
 def begin_reads(
@@ -129,7 +131,7 @@ def begin_reads(
         power.latency.of_read(region.number, pages[part], kinds[part], sectors[part], in_flight_pages)
         for part in _parts(counts)
     ]
-    return Reads(ticket, device_ns, cached)
+    return Reads(ticket, device_ns, power.latency, cached)
 
 
 def end_reads(device: Device, reads: Reads, now_ns: int) -> None:
@@ -144,7 +146,7 @@ def end_reads(device: Device, reads: Reads, now_ns: int) -> None:
 def abandon_reads(device: Device, reads: Reads) -> None:
     """A page turned out damaged, or something else: each read is to be carried out by itself."""
     device.abandon_read(reads.ticket)
-    device.power.latency.put_back(reads.cached)
+    reads.latency.put_back(reads.cached)
 
 
 def _parts(counts: Sequence[int]) -> list[slice]:

@@ -133,7 +133,7 @@ class Transfers:
                 yield from replies.all()
                 self._runtime.refuse_if_draining()
             yield from replies.make_room()
-            if self._at_once is not None and not alone:
+            if self._at_once is not None and not alone and len(commands) > 1:
                 alone = self._at_once.in_front(commands[done:], replies)
                 group = commands[done : done + alone]
                 if alone > 1 and self._at_once.carry_out(group, context, replies):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from cxldev.config import PAGE_BYTES, StagingConfig
 from cxldev.errors import DeviceError, LeaseExpired, OutOfRange, Overlapping
-from cxldev.faults import LatencyFault, PoisonFault
+from cxldev.faults import LatencyFault, PoisonFault, ResetFault
 from cxldev.several_commands import abandon_reads, begin_reads, begin_writes, commit_writes, end_reads
 from emulator_helpers import Bench, at, random_page, same_page, small_config, snapshot, zero_page
 
@@ -186,6 +186,19 @@ def test_reads_that_come_to_nothing_leave_nothing() -> None:
     abandon_reads(bench.device, reads)
     assert snapshot(bench.device, bench.now_ns) == before
     assert not bench.device.power.arena.untidy
+
+
+def test_reads_that_outlive_their_power_on_touch_nothing_of_the_next() -> None:
+    """What its block cache holds is its own."""
+    bench = Bench()
+    ref = bench.attach(pages=64)
+    bench.write(ref, 0, KINDS[3] * 4)
+    reads = begin_reads(bench.device, ref, at(0, 1, 2, 3), [2, 2], bench.now_ns, in_flight_pages=0)
+    assert reads is not None
+    bench.inject(ResetFault())
+    before = snapshot(bench.device, bench.now_ns)
+    abandon_reads(bench.device, reads)
+    assert snapshot(bench.device, bench.now_ns) == before
 
 
 def test_a_region_that_shrinks_meanwhile() -> None:
